@@ -1,0 +1,6 @@
+//! Punchlist runs YAML checklists against a node of an HPC or AI cluster and hands over a punch list.
+//!
+//! The modules, in the order in which data passes through them.
+
+pub mod fact;
+pub mod probe;

@@ -1,0 +1,105 @@
+//! How a node is asked: one file a probe, and the registry.
+//!
+//! A probe reads one topic of the node through a [`Source`] and answers with a typed observation. The struct is
+//! the whole contract: its schema is what expressions are checked against, its doc comments are the reference that
+//! `punchlist probes` prints. Adding a probe is one file here and one line in [`PROBES`].
+//!
+//! Rules for a probe:
+//! * Everything it reads goes through its [`Source`], so that it works on a live machine, under another root and on
+//!   a recorded one with the same code.
+//! * A field it could not fill is absent with a reason; it never invents a zero, and it never fails as a whole for
+//!   the sake of one field.
+//! * Facts carry their unit in their name (`_bytes`, `_seconds`, `_c`, `_w`, `_gbps`, `_mhz`).
+//! * It runs in the worker process only, so it may hang; parts that hang on their own are asked with
+//!   [`parts::ask`], each in its own time.
+
+mod command;
+mod cpu;
+mod file;
+mod host;
+mod kernel;
+mod memory;
+mod mounts;
+pub mod parts;
+mod pci;
+mod processes;
+mod services;
+pub mod source;
+mod subprocess;
+mod sysctl;
+
+use crate::fact::{Absent, Fact};
+use parts::Progress;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use source::Source;
+use std::time::Duration;
+
+/// How long a probe may take, unless it says otherwise (design.md, "Observing safely").
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One way to ask the node.
+pub struct Probe {
+    /// The name that expressions use.
+    pub name: &'static str,
+    /// How long the whole probe may take.
+    pub deadline: Duration,
+    /// The schema of its answer.
+    pub answer: fn(&mut SchemaGenerator) -> Schema,
+    /// The schema of its arguments; `None` for a probe that takes none.
+    pub arguments: Option<fn(&mut SchemaGenerator) -> Schema>,
+    /// Asks. `arguments` is null for a probe that takes none. What it reports through `progress` is kept even when
+    /// it never returns.
+    pub ask: fn(source: &Source, arguments: &Value, progress: &dyn Progress) -> Result<Value, Absent>,
+}
+
+/// Every probe there is, in the order of the reference.
+pub static PROBES: &[Probe] = &[
+    host::PROBE,
+    cpu::PROBE,
+    memory::PROBE,
+    kernel::PROBE,
+    mounts::PROBE,
+    processes::PROBE,
+    services::PROBE,
+    pci::PROBE,
+    file::PROBE,
+    command::PROBE,
+    sysctl::PROBE,
+];
+
+/// The probe called `name`.
+pub fn find(name: &str) -> Option<&'static Probe> {
+    PROBES.iter().find(|probe| probe.name == name)
+}
+
+/// The schema of `T`, for [`Probe::answer`] and [`Probe::arguments`].
+fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// The JSON form of a typed observation.
+fn answer<T: Serialize>(observed: &T) -> Result<Value, Absent> {
+    serde_json::to_value(observed).map_err(|error| Absent::failed(format!("cannot be written as JSON: {error}")))
+}
+
+/// The typed arguments of a probe. The checklist's own check has seen them before; this speaks up for values that
+/// only `{…}` produced.
+fn arguments_of<T: DeserializeOwned>(arguments: &Value) -> Result<T, Absent> {
+    serde_json::from_value(arguments.clone()).map_err(|error| Absent::failed(format!("bad arguments: {error}")))
+}
+
+/// The first of several ways to learn something that is present; where none is, the reason that counts most.
+fn first_present<T>(ways: impl IntoIterator<Item = Result<T, Absent>>) -> Fact<T> {
+    let mut absent: Option<Absent> = None;
+    for way in ways {
+        match way {
+            Ok(value) => return Fact(Ok(value)),
+            Err(reason) if absent.as_ref().is_none_or(|known| reason.reason < known.reason) => absent = Some(reason),
+            Err(_) => {}
+        }
+    }
+    Fact(Err(absent.unwrap_or_else(|| Absent::not_present("nothing to ask"))))
+}

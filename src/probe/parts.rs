@@ -1,0 +1,178 @@
+//! Asking many parts of a probe, each in its own time.
+//!
+//! One dead NFS server must not cost the answers of the other mounts. A probe first reports all that it knows
+//! without risk, with the risky places left out, then asks the parts on a few threads. When every thread is
+//! busy and nothing comes back, more threads are started, so that a part is never kept waiting behind a hung one.
+//! The supervisor holds the deadlines; here nothing needs to be given up, because a worker that hangs is abandoned.
+
+use crate::fact::Absent;
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// What a probe tells while it is still asking.
+pub trait Progress: Sync {
+    /// All that is known without risk, and the parts that are still to be asked.
+    fn so_far(&self, value: &Value, pending: &[Place]);
+    /// The part at `place` is being asked now: its deadline begins.
+    fn asking(&self, place: &Place);
+    /// The part at `place` answered with these fields.
+    fn answered(&self, place: &Place, fields: &Map<String, Value>);
+    /// A process group was started; it is to be killed when the worker is.
+    fn started(&self, process_group: u32);
+}
+
+/// Hears nothing: for asking a probe directly, where nobody waits.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn so_far(&self, _: &Value, _: &[Place]) {}
+    fn asking(&self, _: &Place) {}
+    fn answered(&self, _: &Place, _: &Map<String, Value>) {}
+    fn started(&self, _: u32) {}
+}
+
+/// A place in a probe's answer that one part will fill: some fields of one record.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// JSON pointer (RFC 6901) to the record: `/3`.
+    pub pointer: String,
+    /// The fields of the record that the part answers. One that does not answer leaves each of them absent.
+    pub fields: Vec<String>,
+    /// What is asked, as a person would name it: `/home, served by nfs1:/home`.
+    pub label: String,
+    /// How long it may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Place {
+    /// The fields `fields` of the record at `pointer`, for what people call `label`.
+    pub fn new(pointer: impl Into<String>, fields: &[&str], label: impl Into<String>, deadline: Duration) -> Place {
+        Place {
+            pointer: pointer.into(),
+            fields: fields.iter().map(ToString::to_string).collect(),
+            label: label.into(),
+            deadline_ms: deadline.as_millis() as u64,
+        }
+    }
+
+    /// The fields when the part is absent as a whole.
+    pub fn absent(&self, absent: &Absent) -> Map<String, Value> {
+        self.fields.iter().map(|field| (field.clone(), absent.to_json())).collect()
+    }
+
+    /// Puts a part's fields into the probe's answer.
+    pub fn fill(&self, answer: &mut Value, fields: Map<String, Value>) {
+        if let Some(Value::Object(record)) = answer.pointer_mut(&self.pointer) {
+            record.extend(fields);
+        }
+    }
+}
+
+/// A part: the place it fills, and how to ask for its fields.
+pub type Part<'a> = (Place, Box<dyn FnOnce() -> Result<Map<String, Value>, Absent> + Send + 'a>);
+
+/// How many threads start at once; more follow only when these do not come back.
+const THREADS: usize = 4;
+/// After how long without any answer more threads are started.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Reports `value`, asks each of `parts` with its closure, and returns the value with every answer in its place.
+/// Returns only when all parts have answered; what they answered until then has been reported through `progress`.
+pub fn ask(mut value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
+    if parts.is_empty() {
+        return value;
+    }
+    let places: Vec<Place> = parts.iter().map(|(place, _)| place.clone()).collect();
+    progress.so_far(&value, &places);
+    let total = parts.len();
+    let queue = Mutex::new(VecDeque::from(parts));
+    thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        let work = || {
+            let (queue, sender) = (&queue, sender.clone());
+            move || {
+                loop {
+                    let next = queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
+                    let Some((place, part)) = next else { return };
+                    progress.asking(&place);
+                    let fields = std::panic::catch_unwind(std::panic::AssertUnwindSafe(part))
+                        .unwrap_or_else(|_| Err(Absent::failed("the probe panicked")))
+                        .unwrap_or_else(|absent| place.absent(&absent));
+                    progress.answered(&place, &fields);
+                    if sender.send((place, fields)).is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        for _ in 0..THREADS.min(total) {
+            // Where no more threads are allowed, those that started do the work.
+            let _ = thread::Builder::new().spawn_scoped(scope, work());
+        }
+        let mut answered = 0;
+        while answered < total {
+            match receiver.recv_timeout(PATIENCE) {
+                Ok((place, fields)) => {
+                    answered += 1;
+                    place.fill(&mut value, fields);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if !queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_empty() {
+                        for _ in 0..THREADS {
+                            let _ = thread::Builder::new().spawn_scoped(scope, work());
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    });
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn fields(value: Value) -> Result<Map<String, Value>, Absent> {
+        Ok(value.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn parts_fill_their_places_and_a_panicking_part_costs_only_itself() {
+        let place = |n: usize| Place::new(format!("/{n}"), &["size"], format!("part {n}"), Duration::from_secs(1));
+        let parts: Vec<Part> = vec![
+            (place(0), Box::new(|| fields(json!({"size": 1})))),
+            (place(1), Box::new(|| panic!("on purpose"))),
+            (place(2), Box::new(|| Err(Absent::denied("needs root")))),
+        ];
+        let value = ask(json!([{"name": "a"}, {"name": "b"}, {"name": "c"}]), parts, &Silent);
+        assert_eq!(value[0], json!({"name": "a", "size": 1}));
+        assert_eq!(value[1]["size"]["absent"], "failed");
+        assert_eq!(value[2], json!({"name": "c", "size": {"absent": "denied", "detail": "needs root"}}));
+    }
+
+    #[test]
+    fn many_slow_parts_do_not_keep_the_others_waiting() {
+        let started = std::time::Instant::now();
+        let parts = (0..64)
+            .map(|n| -> Part {
+                let slow = move || {
+                    if n < 32 {
+                        thread::sleep(Duration::from_millis(1500));
+                    }
+                    fields(json!({"n": n}))
+                };
+                (Place::new(format!("/{n}"), &["n"], "", Duration::from_secs(3)), Box::new(slow))
+            })
+            .collect();
+        let value = ask(json!(vec![json!({}); 64]), parts, &Silent);
+        assert!(value.as_array().unwrap().iter().all(|part| part["n"].is_u64()));
+        assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
+    }
+}

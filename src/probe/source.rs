@@ -1,0 +1,479 @@
+//! Where a probe reads from: this machine, another root of it, or a recorded machine.
+//!
+//! All access of all probes goes through [`Source`], so one parser serves the live node, a host seen from inside a
+//! container (`--root /host`) and a dead tree of files (`--root DIR` with `DIR/punchlist-observations.yaml`).
+
+use super::subprocess;
+use crate::fact::{Absent, Reason};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The file that makes a folder a dead tree: what files cannot hold.
+pub const OBSERVATIONS_FILE: &str = "punchlist-observations.yaml";
+
+/// The most that is read of one text file of /proc, /sys or /etc, in bytes. The largest honest one (`/proc/mounts`
+/// of a node with thousands of mounts) is well below.
+const TEXT_CAP: u64 = 4 << 20;
+
+/// Symbolic links followed before a path counts as a loop; the kernel's own number (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// A machine to ask.
+pub struct Source {
+    root: PathBuf,
+    recorded: Option<Recorded>,
+}
+
+/// What a dead tree says besides its files: the content of [`OBSERVATIONS_FILE`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// When the machine was recorded.
+    pub recorded: DateTime<Utc>,
+    /// The user id that the recording ran under.
+    #[serde(default)]
+    pub uid: u32,
+    /// The hardware name that `uname -m` gave.
+    #[serde(default)]
+    pub architecture: Option<String>,
+    /// What statvfs(3) said, by mount point.
+    #[serde(default)]
+    pub file_systems: BTreeMap<String, RecordedFileSystem>,
+    /// What commands printed.
+    #[serde(default)]
+    pub commands: Vec<RecordedCommand>,
+    /// Files of which the tree cannot hold everything: those that could not be read, and what a version control
+    /// system does not keep.
+    #[serde(default)]
+    pub files: BTreeMap<String, RecordedFile>,
+}
+
+/// A recorded statvfs(3): sizes, or why there are none.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedFileSystem {
+    #[serde(default)]
+    /// Size of the file system, in bytes.
+    pub size_bytes: u64,
+    /// Bytes free for root.
+    #[serde(default)]
+    pub free_bytes: u64,
+    /// Bytes free for ordinary users; as for root if left out.
+    #[serde(default)]
+    pub available_bytes: Option<u64>,
+    /// Inodes in all.
+    #[serde(default)]
+    pub inodes: u64,
+    /// Inodes free.
+    #[serde(default)]
+    pub inodes_free: u64,
+    /// Why it did not answer.
+    #[serde(default)]
+    pub absent: Option<Reason>,
+    /// What happened then.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// A recorded command: what it printed and how it ended.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedCommand {
+    /// The command and its arguments.
+    pub argv: Vec<String>,
+    /// Exit status; 0 if left out.
+    #[serde(default)]
+    pub exit: i32,
+    /// Standard output.
+    #[serde(default)]
+    pub stdout: String,
+    /// Standard error.
+    #[serde(default)]
+    pub stderr: String,
+    /// Why there is no answer at all.
+    #[serde(default)]
+    pub absent: Option<Reason>,
+    /// What happened then.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// What is known of a recorded file besides its contents.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedFile {
+    /// Why it could not be read.
+    #[serde(default)]
+    pub absent: Option<Reason>,
+    /// What happened then.
+    #[serde(default)]
+    pub detail: String,
+    /// Permission bits in octal (`'0640'`).
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// Owner's user id.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// Owner's group id.
+    #[serde(default)]
+    pub gid: Option<u32>,
+    /// When it was last written.
+    #[serde(default)]
+    pub modified: Option<DateTime<Utc>>,
+}
+
+/// The sizes of one file system, as statvfs(3) gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystemSize {
+    /// Size of the file system, in bytes.
+    pub size_bytes: u64,
+    /// Bytes free for root.
+    pub free_bytes: u64,
+    /// Bytes free for ordinary users.
+    pub available_bytes: u64,
+    /// Inodes in all; 0 where the file system does not count them.
+    pub inodes: u64,
+    /// Inodes free.
+    pub inodes_free: u64,
+}
+
+/// A folder that cannot be asked: what `--root` was given is not one, or its recording is broken.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// `--root` names nothing, or not a folder.
+    #[error("--root {path}: {error}")]
+    Root {
+        /// What was given.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The recording cannot be read.
+    #[error("{path}: {message}")]
+    Recorded {
+        /// The recording's path.
+        path: String,
+        /// What is wrong and where.
+        message: String,
+    },
+}
+
+impl Source {
+    /// This machine.
+    pub fn live() -> Source {
+        Source { root: PathBuf::from("/"), recorded: None }
+    }
+
+    /// Another root of this machine, or a dead tree when it holds [`OBSERVATIONS_FILE`].
+    pub fn rooted(root: &Path) -> Result<Source, SourceError> {
+        let shown = || root.display().to_string();
+        let root_error = |error| SourceError::Root { path: shown(), error };
+        if !fs::metadata(root).map_err(root_error)?.is_dir() {
+            return Err(root_error(io::Error::from(io::ErrorKind::NotADirectory)));
+        }
+        let root_path = fs::canonicalize(root).map_err(root_error)?;
+        let file = root_path.join(OBSERVATIONS_FILE);
+        let recorded = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(SourceError::Recorded { path: file.display().to_string(), message: error.to_string() });
+            }
+            Ok(text) => Some(serde_yaml::from_str(&text).map_err(|error| SourceError::Recorded {
+                path: file.display().to_string(),
+                message: error.to_string(),
+            })?),
+        };
+        Ok(Source { root: root_path, recorded })
+    }
+
+    /// A dead tree with this recording: for tests.
+    pub fn dead(root: &Path, recorded: Recorded) -> Source {
+        Source { root: root.to_path_buf(), recorded: Some(recorded) }
+    }
+
+    /// Whether this is the machine we run on, seen from its own root.
+    pub fn is_live(&self) -> bool {
+        self.recorded.is_none() && self.root == Path::new("/")
+    }
+
+    /// The recording, when this is a dead tree.
+    pub fn recorded(&self) -> Option<&Recorded> {
+        self.recorded.as_ref()
+    }
+
+    /// The root that paths are read below.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Now, as this machine sees it: for a dead tree the moment of its recording.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.recorded.as_ref().map_or_else(Utc::now, |recorded| recorded.recorded)
+    }
+
+    /// The effective user id that asks.
+    pub fn uid(&self) -> u32 {
+        self.recorded.as_ref().map_or_else(|| rustix::process::geteuid().as_raw(), |recorded| recorded.uid)
+    }
+
+    /// The path on this machine that stands for `path` on the asked one: below the root, with every symbolic link
+    /// of the last component followed inside the root, so that a recorded or foreign tree never leads out of itself.
+    pub fn path(&self, path: &str) -> Result<PathBuf, Absent> {
+        self.resolve(path, true)
+    }
+
+    fn resolve(&self, path: &str, follow_last: bool) -> Result<PathBuf, Absent> {
+        if self.root == Path::new("/") {
+            return Ok(PathBuf::from(path));
+        }
+        let mut inside = PathBuf::new();
+        let mut rest: Vec<std::ffi::OsString> = components(Path::new(path));
+        let mut links = 0;
+        while let Some(component) = rest.pop() {
+            if component == ".." {
+                inside.pop();
+                continue;
+            }
+            let next = inside.join(&component);
+            match fs::read_link(self.root.join(&next)) {
+                Ok(target) if follow_last || !rest.is_empty() => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Absent::failed(format!("{path}: too many levels of symbolic links")));
+                    }
+                    if target.is_absolute() {
+                        inside = PathBuf::new();
+                    }
+                    rest.extend(components(&target));
+                }
+                _ => inside = next,
+            }
+        }
+        Ok(self.root.join(inside))
+    }
+
+    /// What the recording says of a file that could not be read.
+    fn refused(&self, path: &str) -> Result<(), Absent> {
+        match self.recorded.as_ref().and_then(|recorded| recorded.files.get(path)) {
+            Some(RecordedFile { absent: Some(reason), detail, .. }) => {
+                Err(Absent::new(*reason, if detail.is_empty() { path } else { detail.as_str() }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// At most `cap` bytes of a file, and whether that is all of it.
+    pub fn bytes(&self, path: &str, cap: u64) -> Result<(Vec<u8>, bool), Absent> {
+        self.refused(path)?;
+        let absent = |error: io::Error| absent_from_io(path, &error);
+        // Not blocking: what is named may be a pipe that nobody writes to.
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+        let file =
+            File::options().read(true).custom_flags(flags.bits() as i32).open(self.path(path)?).map_err(absent)?;
+        let mut bytes = Vec::new();
+        file.take(cap + 1).read_to_end(&mut bytes).map_err(absent)?;
+        let whole = bytes.len() as u64 <= cap;
+        bytes.truncate(cap as usize);
+        Ok((bytes, whole))
+    }
+
+    /// The text of a file; bytes that are not UTF-8 become U+FFFD.
+    pub fn text(&self, path: &str) -> Result<String, Absent> {
+        match self.bytes(path, TEXT_CAP)? {
+            (bytes, true) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            (_, false) => Err(Absent::failed(format!("{path}: longer than {} MiB", TEXT_CAP >> 20))),
+        }
+    }
+
+    /// The text of a file without the white space around it, as the one-value files of /sys and /proc/sys want it.
+    pub fn line(&self, path: &str) -> Result<String, Absent> {
+        Ok(self.text(path)?.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_string())
+    }
+
+    /// A file that holds one number (or anything else that reads itself from text).
+    pub fn number<T: FromStr>(&self, path: &str) -> Result<T, Absent> {
+        let line = self.line(path)?;
+        line.parse().map_err(|_| Absent::failed(format!("{path}: expected a number, found \"{}\"", clipped(&line))))
+    }
+
+    /// The names in a folder, sorted.
+    pub fn names(&self, path: &str) -> Result<Vec<String>, Absent> {
+        self.refused(path)?;
+        let absent = |error: io::Error| absent_from_io(path, &error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.path(path)?).map_err(absent)? {
+            names.push(entry.map_err(absent)?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Where a symbolic link points, as written in it.
+    pub fn link(&self, path: &str) -> Result<String, Absent> {
+        self.refused(path)?;
+        let target = fs::read_link(self.resolve(path, false)?).map_err(|error| absent_from_io(path, &error))?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    /// Type, size, mode and times of what a path names. The link itself is asked when `follow` is false.
+    pub fn metadata(&self, path: &str, follow: bool) -> Result<Metadata, Absent> {
+        // A recorded file that could not be read can still be known to be there, so only a missing one is refused.
+        let real = self.resolve(path, follow)?;
+        fs::symlink_metadata(&real)
+            .and_then(|found| if follow && found.is_symlink() { fs::metadata(&real) } else { Ok(found) })
+            .map_err(|error| absent_from_io(path, &error))
+    }
+
+    /// Whether a path names anything.
+    pub fn exists(&self, path: &str) -> bool {
+        self.metadata(path, true).is_ok()
+    }
+
+    /// The sizes of the file system mounted at `mount_point`. May hang for ever on a dead server.
+    pub fn file_system(&self, mount_point: &str) -> Result<FileSystemSize, Absent> {
+        if let Some(recorded) = &self.recorded {
+            let Some(found) = recorded.file_systems.get(mount_point) else {
+                return Err(Absent::new(Reason::NotRecorded, format!("the size of {mount_point} was not recorded")));
+            };
+            if let Some(reason) = found.absent {
+                return Err(Absent::new(reason, &*found.detail));
+            }
+            return Ok(FileSystemSize {
+                size_bytes: found.size_bytes,
+                free_bytes: found.free_bytes,
+                available_bytes: found.available_bytes.unwrap_or(found.free_bytes),
+                inodes: found.inodes,
+                inodes_free: found.inodes_free,
+            });
+        }
+        // Not through `path`: following links below the root would stat other mounts on the way.
+        let real = self.root.join(mount_point.trim_start_matches('/'));
+        let found = rustix::fs::statvfs(&real).map_err(|error| absent_from_io(mount_point, &error.into()))?;
+        Ok(FileSystemSize {
+            size_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+            free_bytes: found.f_bfree.saturating_mul(found.f_frsize),
+            available_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            inodes: found.f_files,
+            inodes_free: found.f_ffree,
+        })
+    }
+
+    /// Runs a command on the asked machine (in its root when that is not ours), or looks up what was recorded of it.
+    /// `started` hears the process group, so that it can be killed should we be.
+    pub fn command(
+        &self,
+        argv: &[String],
+        timeout: Duration,
+        output_cap: usize,
+        started: &dyn Fn(u32),
+    ) -> Result<subprocess::Output, Absent> {
+        let Some(recorded) = &self.recorded else {
+            let root = (self.root != Path::new("/")).then_some(self.root.as_path());
+            return subprocess::run(argv, root, timeout, output_cap, started);
+        };
+        let Some(found) = recorded.commands.iter().find(|command| command.argv == argv) else {
+            return Err(Absent::not_present(format!("`{}` was not recorded", argv.join(" "))));
+        };
+        if let Some(reason) = found.absent {
+            return Err(Absent::new(reason, &*found.detail));
+        }
+        Ok(subprocess::Output {
+            exit: Some(found.exit),
+            signal: None,
+            stdout: found.stdout.clone().into_bytes(),
+            stderr: found.stderr.clone().into_bytes(),
+            truncated: false,
+            took: Duration::ZERO,
+        })
+    }
+}
+
+/// The components of `path` from last to first; the root and `.` are left out.
+fn components(path: &Path) -> Vec<std::ffi::OsString> {
+    let mut all: Vec<_> = path
+        .components()
+        .filter(|component| matches!(component, Component::Normal(_) | Component::ParentDir))
+        .map(|component| component.as_os_str().to_os_string())
+        .collect();
+    all.reverse();
+    all
+}
+
+/// What an error of the operating system means for the thing at `path`.
+pub fn absent_from_io(path: &str, error: &io::Error) -> Absent {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Reason::NotPresent,
+        io::ErrorKind::PermissionDenied => Reason::Denied,
+        _ => Reason::Failed,
+    };
+    let text = match reason {
+        Reason::NotPresent => "no such file or folder".to_string(),
+        Reason::Denied => "permission denied".to_string(),
+        _ => plain_io_text(error),
+    };
+    Absent::new(reason, format!("{path}: {text}"))
+}
+
+/// The system's words for an error, without Rust's `(os error 5)`.
+pub fn plain_io_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// A value short enough for a message.
+pub fn clipped(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_never_lead_out_of_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("etc")).unwrap();
+        fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
+        fs::write(dir.path().join("usr/lib/os-release"), "ID=recorded\n").unwrap();
+        symlink("../usr/lib/os-release", dir.path().join("etc/os-release")).unwrap();
+        symlink("/usr/lib/os-release", dir.path().join("etc/absolute")).unwrap();
+        symlink("../../../../../../usr/lib/os-release", dir.path().join("etc/above")).unwrap();
+        symlink("loop", dir.path().join("etc/loop")).unwrap();
+        let source = Source::dead(dir.path(), Recorded::default());
+        for name in ["os-release", "absolute", "above"] {
+            assert_eq!(source.line(&format!("/etc/{name}")), Ok("ID=recorded".into()), "{name}");
+        }
+        assert_eq!(source.line("/../../etc/os-release"), Ok("ID=recorded".into()));
+        assert_eq!(source.text("/etc/loop").unwrap_err().reason, Reason::Failed);
+        assert_eq!(source.link("/etc/absolute"), Ok("/usr/lib/os-release".into()));
+    }
+
+    #[test]
+    fn a_file_that_was_denied_when_recorded_is_denied_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let denied = RecordedFile { absent: Some(Reason::Denied), detail: "needs root".into(), ..Default::default() };
+        let recorded = Recorded { files: BTreeMap::from([("/etc/shadow".into(), denied)]), ..Default::default() };
+        let source = Source::dead(dir.path(), recorded);
+        assert_eq!(source.text("/etc/shadow"), Err(Absent::denied("needs root")));
+        assert_eq!(source.text("/etc/group").unwrap_err().reason, Reason::NotPresent);
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("n"), "unknown\n").unwrap();
+        let source = Source::dead(dir.path(), Recorded::default());
+        assert_eq!(source.number::<u64>("/n"), Err(Absent::failed("/n: expected a number, found \"unknown\"")));
+    }
+}
