@@ -2,5 +2,6 @@
 //!
 //! The modules, in the order in which data passes through them.
 
+pub mod expression;
 pub mod fact;
 pub mod probe;
