@@ -25,11 +25,14 @@ use std::collections::BTreeSet;
 /// The longest expression, in bytes. Longer ones can overflow the parser's stack, and nobody can read them.
 pub const MAX_LENGTH: usize = 2048;
 
+/// How deep brackets may stand in each other: each level costs the parsers several calls.
+const MAX_BRACKETS: usize = 24;
+
 /// How many choices (`a ? b : c`) one expression may hold.
 const MAX_CHOICES: usize = 40;
 
 /// How deep an expression may be. What walks its tree is recursive, and stacks can be small on a sick node.
-const MAX_DEPTH: usize = 150;
+const MAX_DEPTH: usize = 80;
 
 /// How deep loops may stand inside loops.
 const MAX_LOOPS: usize = 3;
@@ -72,6 +75,9 @@ impl Expression {
         if text.len() > MAX_LENGTH {
             return Err(Mistake::new(0, format!("this expression has {} bytes; {MAX_LENGTH} are allowed", text.len()))
                 .help("split the check in two, or name a parameter"));
+        }
+        if bracket_depth(text) > MAX_BRACKETS {
+            return Err(Mistake::new(0, format!("brackets stand more than {MAX_BRACKETS} deep in each other")));
         }
         if text.matches('?').count() > MAX_CHOICES {
             // Choices nest to the right, and each costs the parser a good piece of stack.
@@ -127,6 +133,21 @@ impl Expression {
         walk(&self.tree, &mut names);
         names
     }
+}
+
+/// How deep brackets and signs before a value stand in each other; those in quoted texts count too, which is harmless.
+fn bracket_depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut signs) = (0usize, 0, 0usize);
+    for c in text.chars() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        signs = if matches!(c, '!' | '-') { signs + 1 } else { 0 };
+        deepest = deepest.max(depth).max(signs);
+    }
+    deepest
 }
 
 /// cel's words for a syntax error, in ours.
