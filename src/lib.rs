@@ -5,3 +5,7 @@
 pub mod expression;
 pub mod fact;
 pub mod probe;
+
+/// The stack for a thread that parses or evaluates expressions, in bytes. Both recurse, within limits that this is
+/// ample for; the stack that the system gives can be anything (`ulimit -s`).
+pub const STACK_BYTES: usize = 16 << 20;
