@@ -2,8 +2,13 @@
 //!
 //! The modules, in the order in which data passes through them.
 
+pub mod checklist;
+pub mod cli;
 pub mod expression;
 pub mod fact;
+pub mod judge;
+pub mod observe;
+pub mod printable;
 pub mod probe;
 
 /// The stack for a thread that parses or evaluates expressions, in bytes. Both recurse, within limits that this is

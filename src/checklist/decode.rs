@@ -3,21 +3,33 @@
 use super::problem::{Place, Problems, SourceFile};
 use super::yaml::{Key, Kind, Node};
 use super::{
-    Argument, Ask, Cause, Certainty, Check, Checklist, Effect, Level, Param, ParamType, Placed, Severity, Who, Word,
+    Argument, Ask, Cause, Certainty, Check, Checklist, Effect, Level, Loop, Param, ParamType, Placed, Severity, Who,
+    Word,
 };
 use crate::expression::{Expression, Mistake, Text, near};
 use crate::probe;
 use serde_json::Value as Json;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const CHECKLIST_KEYS: &[&str] = &["checklist", "title", "about", "applies", "params", "checks", "causes"];
 const PARAM_KEYS: &[&str] = &["type", "about", "default"];
 const CHECK_KEYS: &[&str] = &[
-    "id", "title", "for_each", "when", "observe", "needs", "expect", "severity", "found", "why", "next", "who",
-    "refs", "tags", "level", "effect",
+    "id", "title", "for_each", "when", "observe", "needs", "expect", "severity", "found", "why", "next", "who", "refs",
+    "tags", "level", "effect",
 ];
 const CAUSE_KEYS: &[&str] = &[
-    "id", "title", "for_each", "when", "subject", "certainty", "explains", "anywhere", "why", "next", "who", "refs",
+    "id",
+    "title",
+    "for_each",
+    "when",
+    "subject",
+    "certainty",
+    "explains",
+    "anywhere",
+    "why",
+    "next",
+    "who",
+    "refs",
     "tags",
 ];
 
@@ -256,11 +268,11 @@ impl Decoder<'_> {
         params
     }
 
-    fn for_each(&mut self, node: &Node) -> Vec<(Placed<()>, Placed<Expression>)> {
+    fn for_each(&mut self, node: &Node) -> Vec<Loop> {
         let mut loops = Vec::new();
         for (key, value) in self.entries(node, "for_each") {
             if let (Some(name), Some(list)) = (self.name(key), self.expression(value)) {
-                loops.push((name, list));
+                loops.push(Loop { name, list, subject: OnceLock::new() });
             }
         }
         loops
@@ -317,7 +329,10 @@ impl Decoder<'_> {
     fn expect(&mut self, node: &Node, severity: Option<Severity>) -> Vec<(Severity, Placed<Expression>)> {
         let Kind::Map(entries) = &node.kind else {
             let expression = self.expression(node);
-            return expression.map(|expression| (severity.unwrap_or(Severity::Critical), expression)).into_iter().collect();
+            return expression
+                .map(|expression| (severity.unwrap_or(Severity::Critical), expression))
+                .into_iter()
+                .collect();
         };
         let mut levels = Vec::new();
         for (key, value) in entries {
@@ -408,8 +423,7 @@ impl Decoder<'_> {
         }
         let subject = fields.get("subject").and_then(|node| self.subject(node));
         let certainty = self.required(&fields, "certainty").and_then(|node| self.word::<Certainty>(node));
-        let explains =
-            self.required(&fields, "explains").map(|node| self.texts(node, "explains")).unwrap_or_default();
+        let explains = self.required(&fields, "explains").map(|node| self.texts(node, "explains")).unwrap_or_default();
         let anywhere = match fields.get("anywhere").map(|node| (node, &node.kind)) {
             None => false,
             Some((_, Kind::Bool(value))) => *value,
@@ -424,21 +438,7 @@ impl Decoder<'_> {
         let refs = self.plain_texts(&fields, "refs");
         let tags = self.plain_texts(&fields, "tags");
         let (id, title, certainty) = (id?, title?, certainty?);
-        Some(Cause {
-            id,
-            title,
-            for_each,
-            when,
-            subject,
-            certainty,
-            explains,
-            anywhere,
-            why,
-            next,
-            who,
-            refs,
-            tags,
-        })
+        Some(Cause { id, title, for_each, when, subject, certainty, explains, anywhere, why, next, who, refs, tags })
     }
 
     /// `gpu(x.pci)`: a kind of subject, and the expression that names it.

@@ -13,12 +13,13 @@ mod yaml;
 use crate::expression::{Expression, Schemas, Text};
 use crate::probe::{self, Probe};
 use problem::{Place, Problems, SourceFile};
+use schemars::SchemaGenerator;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Where a site keeps its own checklists.
 pub const SITE_FOLDER: &str = "/etc/punchlist/checklists.d";
@@ -179,6 +180,17 @@ pub enum Argument {
     List(Vec<Argument>),
 }
 
+impl Argument {
+    /// Calls `visit` with every expression inside.
+    pub fn expressions<'a>(&'a self, visit: &mut impl FnMut(&'a Expression)) {
+        match self {
+            Argument::Text(text) => text.value.expressions().for_each(visit),
+            Argument::Plain(_) => {}
+            Argument::List(items) => items.iter().for_each(|item| item.expressions(visit)),
+        }
+    }
+}
+
 /// A probe to ask with arguments, under a name of the check's own.
 #[derive(Debug)]
 pub struct Ask {
@@ -190,6 +202,18 @@ pub struct Ask {
     pub arguments: Vec<(Placed<()>, Argument)>,
 }
 
+/// One loop of a check or cause: one outcome for each element.
+#[derive(Debug)]
+pub struct Loop {
+    /// The variable.
+    pub name: Placed<()>,
+    /// The list.
+    pub list: Placed<Expression>,
+    /// What its elements are as subjects: their kind, and the field that names one. Set when the list is checked;
+    /// `None` inside where the schema does not say.
+    pub subject: OnceLock<Option<(String, String)>>,
+}
+
 /// One question about a node.
 #[derive(Debug)]
 pub struct Check {
@@ -198,7 +222,7 @@ pub struct Check {
     /// The good state, as a sentence.
     pub title: Placed<Text>,
     /// Loop variables with their lists, outermost first: one outcome for each element of the innermost.
-    pub for_each: Vec<(Placed<()>, Placed<Expression>)>,
+    pub for_each: Vec<Loop>,
     /// Where this is false, the check does not apply.
     pub when: Option<Placed<Expression>>,
     /// What to ask besides the probes without arguments.
@@ -233,7 +257,7 @@ pub struct Cause {
     /// The fault, as a sentence.
     pub title: Placed<Text>,
     /// Loop variables with their lists.
-    pub for_each: Vec<(Placed<()>, Placed<Expression>)>,
+    pub for_each: Vec<Loop>,
     /// Where this is false, the cause is not there.
     pub when: Option<Placed<Expression>>,
     /// The kind of the faulty thing and the expression that names it.
@@ -275,6 +299,13 @@ pub struct Checklist {
     pub checks: Vec<Check>,
     /// Its causes.
     pub causes: Vec<Cause>,
+}
+
+impl Checklist {
+    /// Whether it is compiled in.
+    pub fn is_builtin(&self) -> bool {
+        self.file.name.starts_with("builtin/")
+    }
 }
 
 /// All checklists of a run, checked against each other.
@@ -337,13 +368,31 @@ fn link(files: Vec<Arc<SourceFile>>, mut problems: Problems) -> Result<Checklist
             all.extend(decode::checklist(file, &root, &mut problems));
         }
     }
-    let schemas = probe::schemas();
+    let schemas = schemas();
     check::all(&all, &schemas, &mut problems);
     if problems.is_empty() {
         return Ok(Checklists { all, schemas });
     }
     problems.sort(&files);
     Err(problems)
+}
+
+/// The schemas of what all probes answer and take, in one set of definitions.
+pub fn schemas() -> Schemas {
+    let mut generator = SchemaGenerator::default();
+    let mut schemas = Schemas::default();
+    for probe in probe::PROBES {
+        let answer = (probe.answer)(&mut generator).to_value();
+        match probe.arguments {
+            None => schemas.names.insert(probe.name.to_string(), answer),
+            Some(arguments) => {
+                schemas.arguments.insert(probe.name.to_string(), arguments(&mut generator).to_value());
+                schemas.answers.insert(probe.name.to_string(), answer)
+            }
+        };
+    }
+    schemas.definitions = generator.take_definitions(true);
+    schemas
 }
 
 fn read_folder(folder: &Path, files: &mut Vec<Arc<SourceFile>>, problems: &mut Problems) {

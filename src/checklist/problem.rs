@@ -1,6 +1,7 @@
 //! What is wrong with a file, where, and what to write instead: shown as a compiler would.
 
 use crate::expression::Mistake;
+use crate::printable::printable;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -155,19 +156,13 @@ impl Problem {
         let column = place.column.saturating_sub(1).min(chars.len());
         let from = column.saturating_sub(SHOWN / 2).min(chars.len().saturating_sub(SHOWN));
         let shown: String = chars[from..].iter().take(SHOWN).collect();
-        let caret: usize = shown.chars().take(column - from).map(char::len_utf8).sum();
+        let before: String = shown.chars().take(column - from).collect();
+        let caret = printable(&before).len();
         let shown = printable(&shown);
-        // `printable` keeps every character's length but for those it had to replace, none of which a checklist that
-        // was read can hold; for one that could not be read, the caret stays inside the line all the same.
-        let mut caret = caret.min(shown.len());
-        while !shown.is_char_boundary(caret) {
-            caret -= 1;
-        }
         let end = shown[caret..].chars().next().map_or(caret, |c| caret + c.len_utf8());
         let path = format!("{}:{}:{}", printable(&self.file), place.line, place.column);
-        let snippet = Snippet::source(shown)
-            .line_start(place.line)
-            .annotation(AnnotationKind::Primary.span(caret..end));
+        let snippet =
+            Snippet::source(shown).line_start(place.line).annotation(AnnotationKind::Primary.span(caret..end));
         let help = self.help.as_ref().map(|help| Level::HELP.message(printable(help)));
         let group: Group = title.element(snippet);
         let group = match help {
@@ -187,17 +182,6 @@ fn with_path(rendered: &str, path: &str) -> String {
     let title = lines.next().unwrap_or_default();
     let rest = lines.collect::<Vec<_>>().join("\n");
     format!("{title}\n --> {path}\n{rest}")
-}
-
-/// The text with control characters made visible.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\t' => ' ',
-            c if c.is_control() => '\u{FFFD}',
-            c => c,
-        })
-        .collect()
 }
 
 /// The place of character `offset` of a scalar that begins at `place`. Walks the raw text and the value side by side

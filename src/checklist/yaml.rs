@@ -6,9 +6,7 @@
 //! and all mistakes of a file are found in one go.
 
 use super::problem::{Place, Problems, SourceFile};
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -112,7 +110,10 @@ fn plain_syntax(error: &str) -> (String, Option<&'static str>) {
         return (message("a second `: ` on one line"), Some("put the text in quotes, or begin a new line"));
     }
     if said.contains("cannot start any token") {
-        return (message("this character cannot begin a value"), Some("put the text in quotes; indent with spaces, not tabs"));
+        return (
+            message("this character cannot begin a value"),
+            Some("put the text in quotes; indent with spaces, not tabs"),
+        );
     }
     if said.contains("did not find expected key") || said.contains("did not find expected ',' or") {
         return (

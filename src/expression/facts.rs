@@ -117,6 +117,16 @@ impl Scope {
         self.set(name, fact);
     }
 
+    /// What a parameter is, or why it is absent.
+    pub fn param(&self, name: &str) -> Result<Fact, Absent> {
+        let params = self.0.get("params").and_then(|params| params.as_ref().ok()?.downcast_ref::<Record>());
+        match params.and_then(|params| params.get(name)) {
+            Some(Ok(value)) => Ok(Fact(value.clone_as_boxed())),
+            Some(Err(absent)) => Err(absent.clone()),
+            None => Err(Absent::not_present(format!("there is no parameter {name}"))),
+        }
+    }
+
     pub(super) fn record(&self) -> Box<dyn Val> {
         Box::new(self.0.clone())
     }

@@ -1,7 +1,7 @@
 //! Types of what expressions read, straight off the probes' JSON Schemas.
 
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The type of a value in an expression.
 #[derive(Clone, Debug)]
@@ -63,16 +63,40 @@ pub struct SubjectKind<'s> {
 }
 
 /// The schemas of everything that has a name, with the definitions they share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Schemas {
-    names: BTreeMap<String, Json>,
-    definitions: Json,
+    /// What an expression reads by name.
+    pub names: BTreeMap<String, Json>,
+    /// What probes with arguments answer, by the probe's name.
+    pub answers: BTreeMap<String, Json>,
+    /// The arguments of those probes, by the probe's name.
+    pub arguments: BTreeMap<String, Json>,
+    /// What `$ref` of all these point into (`#/$defs/…`).
+    pub definitions: serde_json::Map<String, Json>,
 }
 
 impl Schemas {
-    /// `names` are schemas by name; `definitions` is what their `$ref` point into (`#/$defs/…`).
-    pub fn new(names: BTreeMap<String, Json>, definitions: serde_json::Map<String, Json>) -> Schemas {
-        Schemas { names, definitions: Json::Object(definitions) }
+    /// The type of what a probe with arguments answers.
+    pub fn answer(&self, probe: &str) -> Option<Type<'_>> {
+        self.answers.get(probe).map(|schema| self.type_of(schema))
+    }
+
+    /// The schema of a probe's arguments, references followed.
+    pub fn arguments(&self, probe: &str) -> Option<&Json> {
+        self.arguments.get(probe).map(|schema| self.follow(schema))
+    }
+
+    /// Every kind of subject there is.
+    pub fn subject_kinds(&self) -> BTreeSet<&str> {
+        fn walk<'s>(schema: &'s Json, kinds: &mut BTreeSet<&'s str>) {
+            if let Json::Object(fields) = schema {
+                kinds.extend(fields.get("x-subject").and_then(Json::as_str));
+                fields.values().for_each(|field| walk(field, kinds));
+            }
+        }
+        let mut kinds = BTreeSet::new();
+        self.names.values().chain(self.definitions.values()).for_each(|schema| walk(schema, &mut kinds));
+        kinds
     }
 
     /// All names that have a schema.

@@ -22,7 +22,8 @@ fn schemas() -> Schemas {
         ),
     ]);
     let temperature = json!({"type": "object", "properties": {"margin_c": {"type": "integer"}}});
-    Schemas::new(names, serde_json::Map::from_iter([("Temperature".to_string(), temperature)]))
+    let definitions = serde_json::Map::from_iter([("Temperature".to_string(), temperature)]);
+    Schemas { names, definitions, ..Schemas::default() }
 }
 
 fn scope() -> Scope {

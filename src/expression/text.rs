@@ -1,6 +1,6 @@
 //! Texts with `{expressions}` inside; `{{` and `}}` are the braces themselves.
 
-use super::{Expression, Fact, Mistake, Names, Scope, Type};
+use super::{Expression, Mistake, Names, Scope, Type};
 use crate::fact::Absent;
 use std::collections::BTreeSet;
 
@@ -104,10 +104,10 @@ impl Text {
         self.filled(scope, Err)
     }
 
-    /// The value when the text is one expression and nothing else, so that a number stays a number.
-    pub fn only_value(&self, scope: &Scope) -> Option<Result<Fact, Absent>> {
+    /// The expression when the text is one and nothing else, so that a number stays a number.
+    pub fn only_expression(&self) -> Option<&Expression> {
         match self.parts.as_slice() {
-            [Part::Expression(expression, _)] => Some(expression.value(scope)),
+            [Part::Expression(expression, _)] => Some(expression),
             _ => None,
         }
     }

@@ -36,6 +36,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use source::Source;
+use std::fmt;
 use std::time::Duration;
 
 /// How long a probe may take, unless it says otherwise (design.md, "Observing safely").
@@ -56,6 +57,12 @@ pub struct Probe {
     pub ask: fn(source: &Source, arguments: &Value, progress: &dyn Progress) -> Result<Value, Absent>,
 }
 
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Probe({})", self.name)
+    }
+}
+
 /// Every probe there is, in the order of the reference.
 pub static PROBES: &[Probe] = &[
     host::PROBE,
@@ -74,6 +81,20 @@ pub static PROBES: &[Probe] = &[
 /// The probe called `name`.
 pub fn find(name: &str) -> Option<&'static Probe> {
     PROBES.iter().find(|probe| probe.name == name)
+}
+
+/// A duration as checklists and the command line write it: `500ms`, `10s`, `2m`, `1h`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let milliseconds = match &text[digits..] {
+        "ms" => number,
+        "s" => number.checked_mul(1_000)?,
+        "m" => number.checked_mul(60_000)?,
+        "h" => number.checked_mul(3_600_000)?,
+        _ => return None,
+    };
+    Some(Duration::from_millis(milliseconds))
 }
 
 /// The schema of `T`, for [`Probe::answer`] and [`Probe::arguments`].

