@@ -27,6 +27,7 @@ mod services;
 pub mod source;
 mod subprocess;
 mod sysctl;
+mod users;
 
 use crate::fact::{Absent, Fact};
 use parts::Progress;
