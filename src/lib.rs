@@ -2,5 +2,10 @@
 //!
 //! The modules, in the order in which data passes through them.
 
+pub mod expression;
 pub mod fact;
 pub mod probe;
+
+/// The stack for a thread that parses or evaluates expressions, in bytes. Both recurse, within limits that this is
+/// ample for; the stack that the system gives can be anything (`ulimit -s`).
+pub const STACK_BYTES: usize = 16 << 20;

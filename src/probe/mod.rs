@@ -27,6 +27,7 @@ mod services;
 pub mod source;
 mod subprocess;
 mod sysctl;
+mod text;
 mod users;
 
 use crate::fact::{Absent, Fact};

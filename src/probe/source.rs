@@ -435,6 +435,7 @@ pub fn absent_from_io(path: &str, error: &io::Error) -> Absent {
     let reason = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Reason::NotPresent,
         io::ErrorKind::PermissionDenied => Reason::Denied,
+        io::ErrorKind::Unsupported => Reason::NotSupported,
         _ => Reason::Failed,
     };
     let text = match reason {
