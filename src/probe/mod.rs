@@ -28,6 +28,7 @@ pub mod source;
 mod subprocess;
 mod sysctl;
 mod text;
+mod users;
 
 use crate::fact::{Absent, Fact};
 use parts::Progress;
