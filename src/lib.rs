@@ -10,6 +10,7 @@ pub mod judge;
 pub mod observe;
 pub mod printable;
 pub mod probe;
+pub mod report;
 
 /// The stack for a thread that parses or evaluates expressions, in bytes. Both recurse, within limits that this is
 /// ample for; the stack that the system gives can be anything (`ulimit -s`).

@@ -201,7 +201,9 @@ fn place_within(file: &str, place: Place, value: &str, offset: usize) -> Option<
         step(&mut raw)?;
     }
     match raw.peek()? {
-        '"' | '\'' => drop(step(&mut raw)?),
+        '"' | '\'' => {
+            step(&mut raw)?;
+        }
         '|' | '>' => {
             while *raw.peek()? != '\n' {
                 step(&mut raw)?;

@@ -1,10 +1,14 @@
 //! What a person types: one file a command.
 
+mod choose;
 mod lint;
+mod output;
+mod run;
 
 use crate::checklist::problem::Problems;
 use clap::{Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
 /// Nothing to fix.
 pub const OK: i32 = 0;
@@ -33,7 +37,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Run),
     Lint(lint::Lint),
+    /// Asks probes for another process of Punchlist.
+    #[command(hide = true)]
+    Worker {
+        #[arg(long)]
+        root: Option<PathBuf>,
+    },
 }
 
 /// Why a command came to nothing: the exit status, and what to say on standard error.
@@ -73,7 +84,9 @@ pub fn main() -> i32 {
         }
     };
     let result = match cli.command {
+        Command::Run(command) => command.run(),
         Command::Lint(command) => command.run(),
+        Command::Worker { root } => Ok(crate::observe::worker_main(root)),
     };
     result.unwrap_or_else(|failure| {
         let message = failure.message.trim_end();

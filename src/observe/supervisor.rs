@@ -306,9 +306,11 @@ impl<'s> Supervisor<'s> {
         let mut again = Vec::new();
         match &mut end {
             End::AllSettled => {}
-            End::CutShort(by) => drop(observations.cut_short.get_or_insert(by.clone())),
+            End::CutShort(by) => {
+                observations.cut_short.get_or_insert(by.clone());
+            }
             End::OutOfTime(limit) => {
-                drop(observations.cut_short.get_or_insert(format!("its deadline of {}", shown(*limit))));
+                observations.cut_short.get_or_insert(format!("its deadline of {}", shown(*limit)));
             }
             End::WorkerDied(how) => {
                 *how = how_it_ended(status);
