@@ -16,6 +16,8 @@ use crate::checklist::scope::{self, Standing};
 use crate::checklist::{Check, Checklist, Checklists, Effect};
 use crate::expression::Scope;
 use crate::fact::{Observation, Observations};
+use crate::probe::parts::Silent;
+use crate::probe::source::Source;
 use protocol::Request;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -51,6 +53,33 @@ pub fn observe(
             third.into_iter().filter(|request| !observations.asked.contains_key(&request.key())).collect();
         for request in third {
             supervisor.ask(vec![request], &mut observations);
+        }
+    }
+    observations
+}
+
+/// As [`observe`], but in this process and without deadlines: for recorded machines in tests, where `patch` changes
+/// what was observed before anything is made of it.
+pub fn observe_directly(
+    plan: &Plan,
+    checklists: &Checklists,
+    set: &BTreeMap<String, Json>,
+    source: &Source,
+    patch: &dyn Fn(&mut Observations),
+) -> Observations {
+    let mut observations = Observations::default();
+    let ask = |request: &Request, observations: &mut Observations| {
+        let value = (request.probe.ask)(source, &request.arguments, &Silent).unwrap_or_else(|absent| absent.to_json());
+        file(observations, request, value, Duration::ZERO);
+    };
+    for probe in &plan.probes {
+        ask(&Request::new(probe, Json::Null), &mut observations);
+    }
+    patch(&mut observations);
+    let scope = scope::of_node(checklists, &observations, set);
+    for (checklist, check) in &plan.chosen {
+        for request in requests(checklists, checklist, check, &scope) {
+            ask(&request, &mut observations);
         }
     }
     observations

@@ -190,6 +190,11 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 
 /// The text broken into lines of `width`, the first of which begins in column `indent`, as do the others.
 fn wrapped(text: &str, width: usize, indent: usize) -> String {
-    let lines = textwrap::wrap(text, width.saturating_sub(indent).max(20));
+    // Only at spaces: a name or an address with a hyphen in it has to survive being copied.
+    let layout = textwrap::Options::new(width.saturating_sub(indent).max(20))
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .break_words(false);
+    let lines = textwrap::wrap(text, layout);
     lines.join(&format!("\n{}", " ".repeat(indent)))
 }
