@@ -4,11 +4,12 @@ use super::Failure;
 use crate::checklist::scope::param_value;
 use crate::checklist::{Checklists, Effect, Level, Word};
 use crate::expression::near;
-use crate::observe::Choice;
+use crate::observe::{Choice, Plan};
 use clap::Args;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
+/// Which checks, and what they are held against.
 #[derive(Args)]
 pub(super) struct Choose {
     /// Only these checks: ids, ids with `*`, tags, or names of checklists. Those that they need join them.
@@ -37,8 +38,11 @@ fn word<W: Word>(text: &str) -> Result<W, String> {
 }
 
 impl Choose {
-    pub(super) fn choice(&self) -> Choice {
-        Choice { only: self.only.clone(), skip: self.skip.clone(), level: self.level, effect: self.effect }
+    /// The chosen checks.
+    pub(super) fn plan<'c>(&self, checklists: &'c Checklists) -> Result<Plan<'c>, Failure> {
+        let choice =
+            Choice { only: self.only.clone(), skip: self.skip.clone(), level: self.level, effect: self.effect };
+        Plan::new(checklists, &choice).map_err(Failure::usage)
     }
 
     pub(super) fn level(&self) -> Level {
@@ -50,15 +54,14 @@ impl Choose {
         let mut set = BTreeMap::new();
         for text in &self.set {
             let Some((name, value)) = text.split_once('=') else {
-                return Err(Failure::usage(format!("punchlist: --set {text}: write --set NAME=VALUE")));
+                return Err(Failure::usage(format!("--set {text}: write --set NAME=VALUE")));
             };
             let Some(param) = checklists.params().find(|param| param.name.text == name) else {
                 let known = checklists.params().map(|param| param.name.text.as_str());
                 let hint = near(name, known).map(|one| format!("; did you mean `{one}`?")).unwrap_or_default();
-                return Err(Failure::usage(format!("punchlist: --set {text}: no parameter is called `{name}`{hint}")));
+                return Err(Failure::usage(format!("--set {text}: no parameter is called `{name}`{hint}")));
             };
-            let value = param_value(param, value)
-                .map_err(|wrong| Failure::usage(format!("punchlist: --set {text}: {wrong}")))?;
+            let value = param_value(param, value).map_err(|wrong| Failure::usage(format!("--set {text}: {wrong}")))?;
             set.insert(name.to_string(), value);
         }
         Ok(set)

@@ -1,12 +1,17 @@
 //! What a person types: one file a command.
 
+mod checks;
 mod choose;
 mod lint;
 mod output;
+mod probes;
 mod run;
 
 use crate::checklist::problem::Problems;
+use crate::observe::Target;
+use crate::probe::source::Source;
 use clap::{Parser, Subcommand};
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -38,6 +43,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Checks(checks::Checks),
+    Probes(probes::Probes),
     Lint(lint::Lint),
     /// Asks probes for another process of Punchlist.
     #[command(hide = true)]
@@ -48,22 +55,34 @@ enum Command {
 }
 
 /// Why a command came to nothing: the exit status, and what to say on standard error.
-pub(crate) struct Failure {
+struct Failure {
     status: i32,
     message: String,
 }
 
 impl Failure {
-    pub(crate) fn usage(message: impl Into<String>) -> Failure {
-        Failure { status: USAGE, message: message.into() }
+    fn new(status: i32, message: impl fmt::Display) -> Failure {
+        Failure { status, message: format!("punchlist: {message}") }
     }
 
-    pub(crate) fn cannot_write(message: impl Into<String>) -> Failure {
-        Failure { status: CANNOT_WRITE, message: message.into() }
+    /// The command line is wrong.
+    fn usage(message: impl fmt::Display) -> Failure {
+        Failure::new(USAGE, message)
     }
 
-    pub(crate) fn bad_input(message: impl Into<String>) -> Failure {
-        Failure { status: BAD_INPUT, message: message.into() }
+    /// The output could not be written.
+    fn cannot_write(message: impl fmt::Display) -> Failure {
+        Failure::new(CANNOT_WRITE, message)
+    }
+
+    /// An input file is wrong.
+    fn bad_input(message: impl fmt::Display) -> Failure {
+        Failure::new(BAD_INPUT, message)
+    }
+
+    /// The system refused what no run can do without.
+    fn system(message: impl fmt::Display) -> Failure {
+        Failure::new(SOFTWARE_ERROR, message)
     }
 }
 
@@ -85,6 +104,8 @@ pub fn main() -> i32 {
     };
     let result = match cli.command {
         Command::Run(command) => command.run(),
+        Command::Checks(command) => command.run(),
+        Command::Probes(command) => command.run(),
         Command::Lint(command) => command.run(),
         Command::Worker { root } => Ok(crate::observe::worker_main(root)),
     };
@@ -95,12 +116,21 @@ pub fn main() -> i32 {
     })
 }
 
+/// What `--root` names: where the worker is to look, and the same for this process.
+fn target_of(root: &Option<PathBuf>) -> Result<(Target, Source), Failure> {
+    let source = match root {
+        None => Source::live(),
+        Some(root) => Source::rooted(root).map_err(Failure::bad_input)?,
+    };
+    Ok((Target { root: root.clone() }, source))
+}
+
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::cannot_write(format!("punchlist: standard output: {error}")))
+            Err(Failure::cannot_write(format!("standard output: {error}")))
         }
         _ => Ok(()),
     }

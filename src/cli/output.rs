@@ -29,7 +29,7 @@ impl OutputFile {
     }
 
     fn failure(&self, what: impl std::fmt::Display) -> Failure {
-        Failure::cannot_write(format!("punchlist: cannot write {}: {what}", self.path.display()))
+        Failure::cannot_write(format!("cannot write {}: {what}", self.path.display()))
     }
 
     /// A new file beside the wanted one, under a name that nobody can guess; it goes away unless it is kept.

@@ -1,13 +1,12 @@
 //! `punchlist run`: asks this node and prints its punch list.
 
 use super::output::OutputFile;
-use super::{Failure, choose, print};
+use super::{Failure, choose, print, target_of};
 use crate::checklist;
 use crate::fact::Observations;
 use crate::judge::{self, Status};
-use crate::observe::{self, Interrupts, Plan, Target};
+use crate::observe::{self, Interrupts};
 use crate::probe::parse_duration;
-use crate::probe::source::Source;
 use crate::report::{Facts, Report, TextOptions, to_json, to_text};
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
@@ -62,20 +61,15 @@ fn duration(text: &str) -> Result<Duration, String> {
 impl Run {
     pub(super) fn run(self) -> Result<i32, Failure> {
         let began = Instant::now();
-        let interrupts = Interrupts::listen()
-            .map_err(|error| Failure::usage(format!("punchlist: cannot listen for signals: {error}")))?;
-        let source = match &self.root {
-            None => Source::live(),
-            Some(root) => Source::rooted(root).map_err(|error| Failure::bad_input(format!("punchlist: {error}")))?,
-        };
+        let interrupts =
+            Interrupts::listen().map_err(|error| Failure::system(format!("cannot listen for signals: {error}")))?;
+        let (target, source) = target_of(&self.root)?;
         let started = source.now();
         let checklists = checklist::load(&self.checklists)?;
         let set = self.choice.parameters(&checklists)?;
-        let plan = Plan::new(&checklists, &self.choice.choice())
-            .map_err(|error| Failure::usage(format!("punchlist: {error}")))?;
+        let plan = self.choice.plan(&checklists)?;
         let files = self.output.iter().map(|path| OutputFile::prepare(path)).collect::<Result<Vec<_>, _>>()?;
 
-        let target = Target { root: self.root.clone() };
         let holds = |check: &checklist::Check, observations: &Observations| {
             let outcomes = judge::judge(&checklists, &plan.chosen, observations, &set);
             check.needs.iter().all(|need| {

@@ -1,0 +1,137 @@
+//! `punchlist checks`: what would be asked here, and why not.
+
+use super::run::Format;
+use super::{Failure, OK, choose, print, target_of};
+use crate::checklist::scope::{self, Standing};
+use crate::checklist::{self, Check, Checklist, Effect, Level, Severity};
+use crate::expression::Scope;
+use crate::observe::{self, Interrupts, Plan};
+use crate::printable::printable;
+use clap::Args;
+use colored::Colorize;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// List every check: what it asks, and whether it applies to this node.
+#[derive(Args)]
+pub(super) struct Checks {
+    /// Checklists of your own, or folders of them; they join the built-in ones.
+    #[arg(value_name = "CHECKLIST")]
+    checklists: Vec<PathBuf>,
+    /// What to print.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    choice: choose::Choose,
+    /// Ask another root of this machine (/host in a container), or a recorded machine.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// One line of the list.
+#[derive(Serialize)]
+struct Listed<'c> {
+    id: &'c str,
+    title: &'c str,
+    checklist: &'c str,
+    severity: Severity,
+    level: Level,
+    effect: Effect,
+    tags: &'c [String],
+    /// `true`, `false`, or `null` where nobody can tell.
+    applies: Option<bool>,
+    /// Why it does not apply, or why nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// How many outcomes it would give.
+    subjects: usize,
+}
+
+/// How long the node is asked to find out what applies.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+impl Checks {
+    pub(super) fn run(self) -> Result<i32, Failure> {
+        let (target, _) = target_of(&self.root)?;
+        let checklists = checklist::load(&self.checklists)?;
+        let set = self.choice.parameters(&checklists)?;
+        let plan = self.choice.plan(&checklists)?;
+        let first_round = Plan { chosen: Vec::new(), probes: plan.probes.clone() };
+        let interrupts =
+            Interrupts::listen().map_err(|error| Failure::system(format!("cannot listen for signals: {error}")))?;
+        let observations =
+            observe::observe(&first_round, &checklists, &set, &target, DEADLINE, &interrupts, &|_, _| false);
+        let node = scope::of_node(&checklists, &observations, &set);
+        let listed: Vec<Listed> = plan.chosen.iter().map(|(checklist, check)| list(checklist, check, &node)).collect();
+        print(&match self.format {
+            Format::Json => {
+                let mut text = serde_json::to_string_pretty(&listed).unwrap_or_default();
+                text.push('\n');
+                text
+            }
+            Format::Text => text(&listed),
+        })?;
+        Ok(OK)
+    }
+}
+
+fn list<'c>(checklist: &'c Checklist, check: &'c Check, node: &Scope) -> Listed<'c> {
+    let instances = scope::instances(checklist, check, node);
+    let asked = instances.iter().filter(|instance| instance.standing == Standing::Asked).count();
+    let reason = instances.iter().find_map(|instance| match &instance.standing {
+        Standing::Asked => None,
+        Standing::Skipped(why) => Some(why.clone()),
+        Standing::Absent(absent) => Some(absent.to_string()),
+    });
+    let unknown = instances
+        .iter()
+        .any(|instance| matches!(&instance.standing, Standing::Absent(absent) if !absent.reason.does_not_apply()));
+    let applies = if asked > 0 {
+        Some(true)
+    } else if unknown {
+        None
+    } else {
+        Some(false)
+    };
+    Listed {
+        id: &check.id.text,
+        title: &check.title.text,
+        checklist: &checklist.name.text,
+        severity: check.expect.iter().map(|(severity, _)| *severity).max().unwrap_or(Severity::Critical),
+        level: check.level,
+        effect: check.effect,
+        tags: &check.tags,
+        applies,
+        reason: reason.filter(|_| applies != Some(true)),
+        subjects: asked,
+    }
+}
+
+fn text(listed: &[Listed]) -> String {
+    let mut text = String::new();
+    let mut checklist = "";
+    for one in listed {
+        if one.checklist != checklist {
+            checklist = one.checklist;
+            let _ = writeln!(text, "{}{}", if text.is_empty() { "" } else { "\n" }, checklist.bold());
+        }
+        let severity = format!("{:?}", one.severity).to_lowercase();
+        let here = match (one.applies, one.subjects) {
+            (Some(true), 1) => String::new(),
+            (Some(true), subjects) => format!(" ({subjects} of them here)"),
+            _ => String::new(),
+        };
+        let line = format!("  {:<32} {severity:<9} {}{here}", one.id, printable(one.title));
+        let line = if one.applies == Some(true) { line.normal() } else { line.dimmed() };
+        let _ = writeln!(text, "{line}");
+        if let Some(reason) = &one.reason {
+            let word = if one.applies.is_none() { "cannot tell" } else { "not here" };
+            let _ = writeln!(text, "{}", format!("  {:<42} {word}: {}", "", printable(reason)).dimmed());
+        }
+    }
+    let here = listed.iter().filter(|one| one.applies == Some(true)).count();
+    let _ = writeln!(text, "\n{} checks, {here} of them apply here", listed.len());
+    text
+}
