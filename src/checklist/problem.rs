@@ -1,7 +1,7 @@
 //! What is wrong with a file, where, and what to write instead: shown as a compiler would.
 
 use crate::expression::Mistake;
-use crate::printable::printable;
+use crate::printable::{counted, printable};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -134,11 +134,6 @@ impl Problems {
         );
         text
     }
-}
-
-/// `1 file`, `3 files`.
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// How much of a long line is shown around the mistake, in characters.

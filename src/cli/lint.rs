@@ -2,6 +2,7 @@
 
 use super::{Failure, OK, print};
 use crate::checklist;
+use crate::printable::counted;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -20,7 +21,12 @@ impl Lint {
         let (files, checks, causes) = own.fold((0, 0, 0), |(files, checks, causes), checklist| {
             (files + 1, checks + checklist.checks.len(), causes + checklist.causes.len())
         });
-        print(&format!("{files} checklists with {checks} checks and {causes} causes: no mistakes\n"))?;
+        print(&format!(
+            "{} with {} and {}: no mistakes\n",
+            counted(files, "checklist", "checklists"),
+            counted(checks, "check", "checks"),
+            counted(causes, "cause", "causes")
+        ))?;
         Ok(OK)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::judge::{Item, Outcome, Status};
-use crate::printable::printable;
+use crate::printable::{counted, printable};
 use colored::{Color, Colorize};
 use std::fmt::Write as _;
 
@@ -182,10 +182,6 @@ fn summary(report: &Report) -> String {
     }
     parts.push(format!("{:.2} s", report.run.duration_ms / 1000.0));
     parts.join(" · ")
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// The text broken into lines of `width`, the first of which begins in column `indent`, as do the others.
