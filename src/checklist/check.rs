@@ -21,6 +21,9 @@ pub(super) fn all(checklists: &[Checklist], schemas: &Schemas, problems: &mut Pr
             checker.param(param, problems);
         }
         for check in &checklist.checks {
+            if problems.is_full() {
+                return;
+            }
             checker.check(check, problems);
         }
         for cause in &checklist.causes {

@@ -332,10 +332,8 @@ impl Checklists {
 /// Reads the built-in checklists, those of the site, and those that `paths` name (files, or folders of `.yaml` files).
 pub fn load(paths: &[PathBuf]) -> Result<Checklists, Problems> {
     let mut problems = Problems::default();
-    let mut files: Vec<Arc<SourceFile>> = BUILTIN
-        .iter()
-        .map(|(name, text)| Arc::new(SourceFile { name: format!("builtin/{name}"), text: text.to_string() }))
-        .collect();
+    let mut files: Vec<Arc<SourceFile>> =
+        BUILTIN.iter().map(|(name, text)| Arc::new(SourceFile::new(format!("builtin/{name}"), *text))).collect();
     let site = Path::new(SITE_FOLDER);
     if site.is_dir() {
         read_folder(site, &mut files, &mut problems);
@@ -353,11 +351,9 @@ pub fn load(paths: &[PathBuf]) -> Result<Checklists, Problems> {
 
 /// Reads one checklist from text, with the built-in ones beside it: for tests.
 pub fn load_text(name: &str, text: &str) -> Result<Checklists, Problems> {
-    let mut files: Vec<Arc<SourceFile>> = BUILTIN
-        .iter()
-        .map(|(name, text)| Arc::new(SourceFile { name: format!("builtin/{name}"), text: text.to_string() }))
-        .collect();
-    files.push(Arc::new(SourceFile { name: name.into(), text: text.into() }));
+    let mut files: Vec<Arc<SourceFile>> =
+        BUILTIN.iter().map(|(name, text)| Arc::new(SourceFile::new(format!("builtin/{name}"), *text))).collect();
+    files.push(Arc::new(SourceFile::new(name, text)));
     link(files, Problems::default())
 }
 
@@ -422,7 +418,7 @@ fn read_file(path: &Path, files: &mut Vec<Arc<SourceFile>>, problems: &mut Probl
     match fs::read(path) {
         Err(error) => cannot_read(path, &error, problems),
         Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => files.push(Arc::new(SourceFile { name, text })),
+            Ok(text) => files.push(Arc::new(SourceFile::new(name, text))),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -430,7 +426,7 @@ fn read_file(path: &Path, files: &mut Vec<Arc<SourceFile>>, problems: &mut Probl
                 let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
                 let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
                 let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
-                let file = SourceFile { name, text };
+                let file = SourceFile::new(name, text);
                 problems
                     .add(&file, Place { line, column }, "this byte is not UTF-8")
                     .help("save the file as UTF-8; is this a text file?");
