@@ -22,6 +22,7 @@ mod memory;
 mod mounts;
 pub mod parts;
 mod pci;
+mod pci_names;
 mod processes;
 mod services;
 pub mod source;
