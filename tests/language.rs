@@ -211,7 +211,6 @@ fn what_loads_the_node_runs_only_when_asked_for() {
     assert_eq!(outcomes(&checks, &[]).len(), 1);
     assert_eq!(outcomes(&checks, &["--effect", "loads"]).len(), 2);
     assert_eq!(outcomes(&checks, &["--effect", "loads", "--level", "deep"]).len(), 3);
-    assert_eq!(outcomes(&checks, &["--level", "quick"]).len(), 0);
 }
 
 #[test]

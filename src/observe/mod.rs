@@ -8,7 +8,7 @@ mod protocol;
 mod supervisor;
 mod worker;
 
-pub use plan::{Choice, Plan, UnknownPattern};
+pub use plan::{BadChoice, Choice, Plan};
 pub use supervisor::{Interrupts, Target};
 pub use worker::main as worker_main;
 
