@@ -86,7 +86,8 @@ fn place<'v>(value: &'v mut Json, steps: &[String], path: &str) -> &'v mut Json 
             let named = |item: &Json| {
                 keys.iter().any(|key| match &item[key] {
                     Json::String(text) => text == step,
-                    number => number.to_string() == *step,
+                    Json::Number(number) => step.parse() == Ok(number.clone()),
+                    _ => false,
                 })
             };
             let position = items.iter().position(named).or_else(|| step.parse().ok());

@@ -1,8 +1,8 @@
 //! What an author writes: YAML in, checked checks and causes out.
 //!
-//! A file goes through three steps, each of which finds all its mistakes before anything is said: [`yaml`] makes a
-//! tree with positions, [`decode`] makes checks of it, [`check`] holds names, fields and ids of all files against
-//! the probes' schemas and each other. [`scope`] says what a checked check means on one node.
+//! A file goes through three steps, each of which finds all its mistakes before anything is said: `yaml` makes a
+//! tree with positions, `decode` makes checks of it, `check` holds names, fields and ids of all files against
+//! the probes' schemas and each other. `scope` says what a checked check means on one node.
 
 mod check;
 mod decode;

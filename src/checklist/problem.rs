@@ -25,7 +25,7 @@ impl SourceFile {
     }
 
     /// The text from the beginning of a line (from 1) to the end of the file.
-    pub(super) fn from_line(&self, line: usize) -> &str {
+    pub(super) fn text_from_line(&self, line: usize) -> &str {
         let starts = self.lines.get_or_init(|| {
             std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect()
         });
@@ -34,7 +34,7 @@ impl SourceFile {
 
     /// A line (from 1) without its end.
     pub(super) fn line(&self, line: usize) -> &str {
-        self.from_line(line).lines().next().unwrap_or_default()
+        self.text_from_line(line).lines().next().unwrap_or_default()
     }
 
     /// The SHA-256 of the text, in hexadecimal: what a report names its checklists by.
@@ -215,7 +215,7 @@ fn with_path(rendered: &str, path: &str) -> String {
 /// and passes over white space, so plain, folded, quoted and block scalars all work; `None` where escapes make the
 /// two differ.
 fn place_within(file: &SourceFile, place: Place, value: &str, offset: usize) -> Option<Place> {
-    let mut raw = file.from_line(place.line).chars().peekable();
+    let mut raw = file.text_from_line(place.line).chars().peekable();
     let mut at = Place { line: place.line, column: 1 };
     let mut step = |raw: &mut std::iter::Peekable<std::str::Chars>| {
         let c = raw.next()?;
