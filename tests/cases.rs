@@ -86,7 +86,7 @@ fn place<'v>(value: &'v mut Json, steps: &[String], path: &str) -> &'v mut Json 
             let named = |item: &Json| {
                 keys.iter().any(|key| match &item[key] {
                     Json::String(text) => text == step,
-                    Json::Number(number) => step.parse() == Ok(number.clone()),
+                    Json::Number(number) => step.parse().is_ok_and(|step: u64| number.as_u64() == Some(step)),
                     _ => false,
                 })
             };
