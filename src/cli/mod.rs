@@ -6,14 +6,17 @@ mod lint;
 mod output;
 mod probes;
 mod run;
+mod snapshot;
 
 use crate::checklist::problem::Problems;
 use crate::observe::Target;
+use crate::probe::parse_duration;
 use crate::probe::source::Source;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Nothing to fix.
 pub const OK: i32 = 0;
@@ -46,6 +49,7 @@ enum Command {
     Checks(checks::Checks),
     Probes(probes::Probes),
     Lint(lint::Lint),
+    Snapshot(snapshot::TakeSnapshot),
     /// Asks probes for another process of Punchlist.
     #[command(hide = true)]
     Worker {
@@ -107,6 +111,7 @@ pub fn main() -> i32 {
         Command::Checks(command) => command.run(),
         Command::Probes(command) => command.run(),
         Command::Lint(command) => command.run(),
+        Command::Snapshot(command) => command.run(),
         Command::Worker { root } => Ok(crate::observe::worker_main(root)),
     };
     result.unwrap_or_else(|failure| {
@@ -116,13 +121,26 @@ pub fn main() -> i32 {
     })
 }
 
-/// What `--root` names: where the worker is to look, and the same for this process.
-fn target_of(root: &Option<PathBuf>) -> Result<(Target, Source), Failure> {
+/// What to ask, as several commands take it.
+#[derive(Args)]
+struct Asked {
+    /// Ask another root of this machine (/host in a container), or a recorded machine.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// What is to be asked: where the worker is to look, and the same for this process.
+fn target_of(Asked { root }: &Asked) -> Result<(Target, Source), Failure> {
     let source = match root {
         None => Source::live(),
         Some(root) => Source::rooted(root).map_err(Failure::bad_input)?,
     };
     Ok((Target { root: root.clone() }, source))
+}
+
+/// A time on the command line.
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "a time is written 500ms, 10s, 2m or 1h".to_string())
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.

@@ -5,10 +5,12 @@
 
 mod plan;
 mod protocol;
+mod snapshot;
 mod supervisor;
 mod worker;
 
 pub use plan::{BadChoice, Choice, Plan};
+pub use snapshot::Snapshot;
 pub use supervisor::{Interrupts, Target};
 pub use worker::main as worker_main;
 

@@ -37,7 +37,11 @@ pub fn to_text(report: &Report, options: &TextOptions) -> String {
     let _ = writeln!(
         text,
         "{}",
-        if report.run.recorded { "A recorded machine was judged." } else { "The node was read, not put under load." }
+        if report.run.recorded {
+            "What was recorded was judged; no machine was asked."
+        } else {
+            "The node was read, not put under load."
+        }
     );
     text
 }
