@@ -2,5 +2,16 @@
 //!
 //! The modules, in the order in which data passes through them.
 
+pub mod checklist;
+pub mod cli;
+pub mod expression;
 pub mod fact;
+pub mod judge;
+pub mod observe;
+pub mod printable;
 pub mod probe;
+pub mod report;
+
+/// The stack for a thread that parses or evaluates expressions, in bytes. Both recurse, within limits that this is
+/// ample for; the stack that the system gives can be anything (`ulimit -s`).
+pub const STACK_BYTES: usize = 16 << 20;

@@ -27,6 +27,8 @@ mod services;
 pub mod source;
 mod subprocess;
 mod sysctl;
+mod text;
+mod users;
 
 use crate::fact::{Absent, Fact};
 use parts::Progress;
@@ -35,6 +37,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use source::Source;
+use std::fmt;
 use std::time::Duration;
 
 /// How long a probe may take, unless it says otherwise (design.md, "Observing safely").
@@ -55,6 +58,12 @@ pub struct Probe {
     pub ask: fn(source: &Source, arguments: &Value, progress: &dyn Progress) -> Result<Value, Absent>,
 }
 
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Probe({})", self.name)
+    }
+}
+
 /// Every probe there is, in the order of the reference.
 pub static PROBES: &[Probe] = &[
     host::PROBE,
@@ -73,6 +82,26 @@ pub static PROBES: &[Probe] = &[
 /// The probe called `name`.
 pub fn find(name: &str) -> Option<&'static Probe> {
     PROBES.iter().find(|probe| probe.name == name)
+}
+
+/// A duration as checklists and the command line write it: `10s`, `500ms`, `1m30s`, `1.5h`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c: char| c != '.' && !c.is_ascii_digit())?);
+        let (unit, after) = after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
+        let scale = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * scale;
+        rest = after;
+    }
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())
 }
 
 /// The schema of `T`, for [`Probe::answer`] and [`Probe::arguments`].
@@ -102,4 +131,19 @@ fn first_present<T>(ways: impl IntoIterator<Item = Result<T, Absent>>) -> Fact<T
         }
     }
     Fact(Err(absent.unwrap_or_else(|| Absent::not_present("nothing to ask"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_checklists_write_them() {
+        for (text, milliseconds) in [("10s", 10_000), ("500ms", 500), ("1m30s", 90_000), ("1.5h", 5_400_000)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "10", "s", "0s", "-1s", "1 s", "1d", "1..5s", "99999999999999999999999h"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
 }

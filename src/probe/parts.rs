@@ -5,11 +5,13 @@
 //! busy and nothing comes back, more threads are started, so that a part is never kept waiting behind a hung one.
 //! The supervisor holds the deadlines; here nothing needs to be given up, because a worker that hangs is abandoned.
 
-use crate::fact::Absent;
+use crate::fact::{Absent, Fact, Reason};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -75,63 +77,173 @@ impl Place {
 /// A part: the place it fills, and how to ask for its fields.
 pub type Part<'a> = (Place, Box<dyn FnOnce() -> Result<Map<String, Value>, Absent> + Send + 'a>);
 
-/// How many threads start at once; more follow only when these do not come back.
-const THREADS: usize = 4;
-/// After how long without any answer more threads are started.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// What stands in a field until its part has answered.
+pub fn pending<T>() -> Fact<T> {
+    Fact(Err(Absent::new(Reason::Timeout, "did not come to be asked")))
+}
+
+/// The fields of a part, from a record of them.
+pub fn fields<T: Serialize>(record: &T) -> Result<Map<String, Value>, Absent> {
+    match serde_json::to_value(record) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Absent::failed("a part answered something other than fields")),
+        Err(error) => Err(Absent::failed(format!("cannot be written as JSON: {error}"))),
+    }
+}
 
 /// Reports `value`, asks each of `parts` with its closure, and returns the value with every answer in its place.
 /// Returns only when all parts have answered; what they answered until then has been reported through `progress`.
-pub fn ask(mut value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
+pub fn ask(value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
     if parts.is_empty() {
         return value;
     }
     let places: Vec<Place> = parts.iter().map(|(place, _)| place.clone()).collect();
     progress.so_far(&value, &places);
-    let total = parts.len();
-    let queue = Mutex::new(VecDeque::from(parts));
+    let value = Mutex::new(value);
+    let jobs = parts.into_iter().map(|(place, part)| -> Job {
+        let value = &value;
+        Box::new(move || {
+            progress.asking(&place);
+            let fields = answer(&place, part);
+            progress.answered(&place, &fields);
+            place.fill(&mut unpoisoned(value), fields);
+        })
+    });
+    run(jobs.collect());
+    value.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Like [`ask`], for thousands of parts of which each nearly always answers at once: as long as they do, nothing is
+/// reported, so that a part costs next to nothing. When one stalls, it and all that follow are asked as by [`ask`].
+pub fn ask_quickly(mut value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
+    if parts.is_empty() {
+        return value;
+    }
+    let state = Mutex::new(Quick { queue: VecDeque::from(parts), asked: None, done: Vec::new(), stalled: false });
+    let changed = Condvar::new();
+    let lock = || unpoisoned(&state);
+    let work = || {
+        loop {
+            let mut quick = lock();
+            let next = if quick.stalled { None } else { quick.queue.pop_front() };
+            let Some((place, part)) = next else { break };
+            quick.asked = Some(place.clone());
+            drop(quick);
+            let fields = answer(&place, part);
+            let mut quick = lock();
+            quick.asked = None;
+            quick.done.push((place, fields));
+        }
+        changed.notify_all();
+    };
+    thread::scope(|scope| {
+        let _ = thread::Builder::new().spawn_scoped(scope, work);
+        let mut quick = lock();
+        while !quick.queue.is_empty() || quick.asked.is_some() {
+            let done = quick.done.len();
+            quick = changed.wait_timeout(quick, PATIENCE).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+            quick.stalled = quick.done.len() == done && (!quick.queue.is_empty() || quick.asked.is_some());
+            if quick.stalled {
+                break;
+            }
+        }
+        for (place, fields) in quick.done.drain(..) {
+            place.fill(&mut value, fields);
+        }
+        let mut rest: Vec<Part> = Vec::new();
+        if let Some(place) = quick.asked.clone() {
+            // The thread that asks it is the one that will know; this part only waits for that thread.
+            let wait = || {
+                let mut quick = lock();
+                loop {
+                    if let Some((_, fields)) = quick.done.pop() {
+                        return Ok(fields);
+                    }
+                    quick = changed.wait(quick).unwrap_or_else(|poisoned| poisoned.into_inner());
+                }
+            };
+            rest.push((place, Box::new(wait)));
+        }
+        rest.extend(quick.queue.drain(..));
+        drop(quick);
+        ask(value, rest, progress)
+    })
+}
+
+/// Where [`ask_quickly`] stands.
+struct Quick<'a> {
+    queue: VecDeque<Part<'a>>,
+    asked: Option<Place>,
+    done: Vec<(Place, Map<String, Value>)>,
+    stalled: bool,
+}
+
+/// A part's fields, whatever becomes of it.
+fn answer(place: &Place, part: impl FnOnce() -> Result<Map<String, Value>, Absent>) -> Map<String, Value> {
+    catch_unwind(AssertUnwindSafe(part))
+        .unwrap_or_else(|_| Err(Absent::failed("the probe panicked")))
+        .unwrap_or_else(|absent| place.absent(&absent))
+}
+
+/// Something to do that may take any time.
+pub type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
+
+/// How many threads start at once; more follow only when these do not come back.
+const THREADS: usize = 4;
+/// The most threads at a time.
+const MOST_THREADS: usize = 256;
+/// After how long without any job done more threads are started.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Does all jobs on a few threads. Where those are all stuck, more are started, so that no job waits behind a hung
+/// one. Returns when all are done.
+pub fn run(jobs: Vec<Job<'_>>) {
+    let total = jobs.len();
+    let queue = Mutex::new(VecDeque::from(jobs));
     thread::scope(|scope| {
         let (sender, receiver) = channel();
-        let work = || {
-            let (queue, sender) = (&queue, sender.clone());
-            move || {
-                loop {
-                    let next = queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
-                    let Some((place, part)) = next else { return };
-                    progress.asking(&place);
-                    let fields = std::panic::catch_unwind(std::panic::AssertUnwindSafe(part))
-                        .unwrap_or_else(|_| Err(Absent::failed("the probe panicked")))
-                        .unwrap_or_else(|absent| place.absent(&absent));
-                    progress.answered(&place, &fields);
-                    if sender.send((place, fields)).is_err() {
-                        return;
-                    }
-                }
-            }
-        };
-        for _ in 0..THREADS.min(total) {
-            // Where no more threads are allowed, those that started do the work.
-            let _ = thread::Builder::new().spawn_scoped(scope, work());
-        }
-        let mut answered = 0;
-        while answered < total {
-            match receiver.recv_timeout(PATIENCE) {
-                Ok((place, fields)) => {
-                    answered += 1;
-                    place.fill(&mut value, fields);
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if !queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_empty() {
-                        for _ in 0..THREADS {
-                            let _ = thread::Builder::new().spawn_scoped(scope, work());
+        let mut threads = 0;
+        let mut start = |sender: &Sender<()>| {
+            for _ in 0..THREADS.min(MOST_THREADS - threads) {
+                let (queue, sender) = (&queue, sender.clone());
+                let work = move || {
+                    loop {
+                        let next = unpoisoned(queue).pop_front();
+                        let Some(job) = next else { return };
+                        // A job that panics has told so itself, or has nothing to tell.
+                        let _ = catch_unwind(AssertUnwindSafe(job));
+                        if sender.send(()).is_err() {
+                            return;
                         }
                     }
+                };
+                // Where no more threads are allowed, those that started do the work.
+                if thread::Builder::new().spawn_scoped(scope, work).is_ok() {
+                    threads += 1;
                 }
+            }
+            threads
+        };
+        if start(&sender) == 0 {
+            while let Some(job) = unpoisoned(&queue).pop_front() {
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+            return;
+        }
+        let mut done = 0;
+        while done < total {
+            match receiver.recv_timeout(PATIENCE) {
+                Ok(()) => done += 1,
+                Err(RecvTimeoutError::Timeout) if !unpoisoned(&queue).is_empty() => drop(start(&sender)),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     });
-    value
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]
@@ -139,15 +251,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn fields(value: Value) -> Result<Map<String, Value>, Absent> {
-        Ok(value.as_object().unwrap().clone())
-    }
-
     #[test]
     fn parts_fill_their_places_and_a_panicking_part_costs_only_itself() {
         let place = |n: usize| Place::new(format!("/{n}"), &["size"], format!("part {n}"), Duration::from_secs(1));
         let parts: Vec<Part> = vec![
-            (place(0), Box::new(|| fields(json!({"size": 1})))),
+            (place(0), Box::new(|| fields(&json!({"size": 1})))),
             (place(1), Box::new(|| panic!("on purpose"))),
             (place(2), Box::new(|| Err(Absent::denied("needs root")))),
         ];
@@ -166,7 +274,7 @@ mod tests {
                     if n < 32 {
                         thread::sleep(Duration::from_millis(1500));
                     }
-                    fields(json!({"n": n}))
+                    fields(&json!({"n": n}))
                 };
                 (Place::new(format!("/{n}"), &["n"], "", Duration::from_secs(3)), Box::new(slow))
             })
@@ -174,5 +282,43 @@ mod tests {
         let value = ask(json!(vec![json!({}); 64]), parts, &Silent);
         assert!(value.as_array().unwrap().iter().all(|part| part["n"].is_u64()));
         assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
+    }
+
+    /// Counts what is reported.
+    #[derive(Default)]
+    struct Counted(Mutex<(usize, usize)>);
+
+    impl Progress for Counted {
+        fn so_far(&self, _: &Value, pending: &[Place]) {
+            self.0.lock().unwrap().0 += pending.len();
+        }
+        fn asking(&self, _: &Place) {}
+        fn answered(&self, _: &Place, _: &Map<String, Value>) {
+            self.0.lock().unwrap().1 += 1;
+        }
+        fn started(&self, _: u32) {}
+    }
+
+    #[test]
+    fn quick_parts_are_reported_only_from_the_first_that_stalls() {
+        let parts = |stalls: Option<usize>| -> Vec<Part<'static>> {
+            let part = move |n: usize| -> Part<'static> {
+                let ask = move || {
+                    if stalls == Some(n) {
+                        thread::sleep(Duration::from_millis(400));
+                    }
+                    fields(&json!({"n": n}))
+                };
+                (Place::new(format!("/{n}"), &["n"], "", Duration::from_secs(3)), Box::new(ask))
+            };
+            (0..100).map(part).collect()
+        };
+        for (stalls, reported) in [(None, 0), (Some(40), 60), (Some(99), 1)] {
+            let counted = Counted::default();
+            let value = ask_quickly(json!(vec![json!({}); 100]), parts(stalls), &counted);
+            let expected: Vec<Value> = (0..100).map(|n| json!({"n": n})).collect();
+            assert_eq!(value, Value::Array(expected), "{stalls:?}");
+            assert_eq!(*counted.0.lock().unwrap(), (reported, reported), "{stalls:?}");
+        }
     }
 }

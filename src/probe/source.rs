@@ -7,12 +7,13 @@ use super::subprocess;
 use crate::fact::{Absent, Reason};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// The file that makes a folder a dead tree: what files cannot hold.
@@ -29,6 +30,9 @@ const MAX_LINKS: usize = 40;
 pub struct Source {
     root: PathBuf,
     recorded: Option<Recorded>,
+    /// Where folders below another root lead to. Probes read many files of each, and every look-up costs a system
+    /// call for each component of the path.
+    folders: Mutex<HashMap<PathBuf, PathBuf>>,
 }
 
 /// What a dead tree says besides its files: the content of [`OBSERVATIONS_FILE`].
@@ -168,7 +172,7 @@ pub enum SourceError {
 impl Source {
     /// This machine.
     pub fn live() -> Source {
-        Source { root: PathBuf::from("/"), recorded: None }
+        Source { root: PathBuf::from("/"), recorded: None, folders: Mutex::default() }
     }
 
     /// Another root of this machine, or a dead tree when it holds [`OBSERVATIONS_FILE`].
@@ -190,12 +194,12 @@ impl Source {
                 message: error.to_string(),
             })?),
         };
-        Ok(Source { root: root_path, recorded })
+        Ok(Source { root: root_path, recorded, folders: Mutex::default() })
     }
 
     /// A dead tree with this recording: for tests.
     pub fn dead(root: &Path, recorded: Recorded) -> Source {
-        Source { root: root.to_path_buf(), recorded: Some(recorded) }
+        Source { root: root.to_path_buf(), recorded: Some(recorded), folders: Mutex::default() }
     }
 
     /// Whether this is the machine we run on, seen from its own root.
@@ -233,8 +237,26 @@ impl Source {
         if self.root == Path::new("/") {
             return Ok(PathBuf::from(path));
         }
-        let mut inside = PathBuf::new();
-        let mut rest: Vec<std::ffi::OsString> = components(Path::new(path));
+        let asked = Path::new(path);
+        let (Some(folder), Some(name)) = (asked.parent(), asked.file_name()) else {
+            return Ok(self.root.join(self.walk(PathBuf::new(), asked, follow_last)?));
+        };
+        let known = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(folder).cloned();
+        let inside = match known {
+            Some(inside) => inside,
+            None => {
+                let inside = self.walk(PathBuf::new(), folder, true)?;
+                let mut folders = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                folders.insert(folder.to_path_buf(), inside.clone());
+                inside
+            }
+        };
+        Ok(self.root.join(self.walk(inside, Path::new(name), follow_last)?))
+    }
+
+    /// Goes on from the folder `inside` the root along `path`.
+    fn walk(&self, mut inside: PathBuf, path: &Path, follow_last: bool) -> Result<PathBuf, Absent> {
+        let mut rest = components(path);
         let mut links = 0;
         while let Some(component) = rest.pop() {
             if component == ".." {
@@ -246,7 +268,8 @@ impl Source {
                 Ok(target) if follow_last || !rest.is_empty() => {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(Absent::failed(format!("{path}: too many levels of symbolic links")));
+                        let text = format!("{}: too many levels of symbolic links", path.display());
+                        return Err(Absent::failed(text));
                     }
                     if target.is_absolute() {
                         inside = PathBuf::new();
@@ -256,7 +279,7 @@ impl Source {
                 _ => inside = next,
             }
         }
-        Ok(self.root.join(inside))
+        Ok(inside)
     }
 
     /// What the recording says of a file that could not be read.
@@ -277,7 +300,8 @@ impl Source {
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
         let file =
             File::options().read(true).custom_flags(flags.bits() as i32).open(self.path(path)?).map_err(absent)?;
-        let mut bytes = Vec::new();
+        // Room at once: an empty one would make the standard library feel its way with a read of 32 bytes.
+        let mut bytes = Vec::with_capacity(4096);
         file.take(cap + 1).read_to_end(&mut bytes).map_err(absent)?;
         let whole = bytes.len() as u64 <= cap;
         bytes.truncate(cap as usize);
@@ -411,6 +435,7 @@ pub fn absent_from_io(path: &str, error: &io::Error) -> Absent {
     let reason = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Reason::NotPresent,
         io::ErrorKind::PermissionDenied => Reason::Denied,
+        io::ErrorKind::Unsupported => Reason::NotSupported,
         _ => Reason::Failed,
     };
     let text = match reason {

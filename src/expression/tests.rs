@@ -1,0 +1,237 @@
+use super::*;
+use crate::fact::{Absent, Reason};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+fn schemas() -> Schemas {
+    let gpu = json!({"type": "object", "x-subject": "gpu", "x-key": "pci", "properties": {
+        "pci": {"type": "string"}, "index": {"type": "integer"}, "lost": {"type": "boolean"},
+        "temperature": {"$ref": "#/$defs/Temperature"},
+        "state": {"type": "string", "enum": ["active", "inactive"]},
+        "links": {"type": "array", "items": {"type": "object", "properties": {"up": {"type": "boolean"}}}},
+    }});
+    let names = BTreeMap::from([
+        ("gpus".to_string(), json!({"type": "array", "items": gpu})),
+        (
+            "host".to_string(),
+            json!({"type": "object", "properties": {
+                "name": {"type": "string"}, "uptime_seconds": {"type": "integer"}, "load": {"type": "number"},
+                "sysctl": {"type": "object", "additionalProperties": {"type": "string"}},
+                "json": true,
+            }}),
+        ),
+    ]);
+    let temperature = json!({"type": "object", "properties": {"margin_c": {"type": "integer"}}});
+    let definitions = serde_json::Map::from_iter([("Temperature".to_string(), temperature)]);
+    Schemas { names, definitions, ..Schemas::default() }
+}
+
+fn scope() -> Scope {
+    let gpu = |index: i64, margin: Json| {
+        json!({"pci": format!("0000:{index:02x}:00.0"), "index": index, "lost": index == 3,
+               "temperature": {"margin_c": margin}, "state": "active", "links": []})
+    };
+    let absent = Absent::new(Reason::Denied, "needs root").to_json();
+    let unsupported = Absent::not_supported("no sensor").to_json();
+    let mut scope = Scope::new();
+    scope.set_json("gpus", &json!([gpu(0, json!(20)), gpu(1, absent), gpu(2, unsupported), gpu(3, json!(5))]));
+    scope.set_json(
+        "host",
+        &json!({"name": "n1", "uptime_seconds": 4000, "load": 1.5, "sysctl": {"vm.swappiness": "10"},
+        "json": {"nodes": [{"state": ["IDLE"]}]}}),
+    );
+    scope.set_json("gone", &Absent::new(Reason::Timeout, "did not answer in 10 s").to_json());
+    scope
+}
+
+fn holds(text: &str) -> Result<bool, Absent> {
+    Expression::parse(text).unwrap().holds(&scope())
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    let schemas = schemas();
+    let names = Names::new(&schemas);
+    match Expression::parse(text) {
+        Err(mistake) => vec![mistake],
+        Ok(expression) => expression.check_bool(&names),
+    }
+    .into_iter()
+    .map(|mistake| format!("{}: {}|{}", mistake.offset, mistake.message, mistake.help.unwrap_or_default()))
+    .collect()
+}
+
+#[test]
+fn arithmetic_comparison_and_loops_read_observations() {
+    for text in [
+        "host.uptime_seconds / 1000 + 1 == 5",
+        "gpus.size() == 4 && size(gpus) == 4",
+        "gpus.exists(g, g.lost)",
+        "gpus.filter(g, !g.lost).map(g, g.index) == [0, 1, 2]",
+        "gpus[3].temperature.margin_c < 10",
+        "host.load > 1",
+        "host.sysctl[\"vm.swappiness\"] == \"10\"",
+        "\"IDLE\" in host.json.nodes[0].state",
+        "host.json.?nothing.orValue(7) == 7",
+        "gpus.map(g, g.pci).join(\", \").startsWith(\"0000:00:00.0, 0000:01\")",
+        "[3, 1, 2].sort() == [1, 2, 3]",
+        "bytes(1536) == \"1.5 KiB\" && seconds(61) == \"1 min 1 s\" && round(2.6) == 3",
+        "duration(\"90s\") > duration(\"1m\")",
+    ] {
+        assert_eq!(holds(text), Ok(true), "{text}");
+        assert_eq!(mistakes(text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn an_absent_value_makes_the_expression_absent_with_the_reason_that_counts_most() {
+    assert_eq!(holds("gpus[1].temperature.margin_c > 3"), Err(Absent::denied("needs root")));
+    assert_eq!(holds("gpus[2].temperature.margin_c > 3"), Err(Absent::not_supported("no sensor")));
+    let both = "gpus[2].temperature.margin_c > 3 && gpus[1].temperature.margin_c > 3";
+    assert_eq!(holds(both), Err(Absent::denied("needs root")));
+    assert_eq!(holds("gone.x == 1").unwrap_err().reason, Reason::Timeout);
+    assert_eq!(holds("gpus.filter(g, g.temperature.margin_c > 3).size() == 2"), Err(Absent::denied("needs root")));
+    assert_eq!(holds("host.json.nodes[7].state == 1").unwrap_err().reason, Reason::Failed);
+    assert_eq!(holds("host.json.nothing == 1"), Err(Absent::failed("the answer has no `nothing`")));
+}
+
+#[test]
+fn what_is_false_stays_false_whatever_else_is_absent() {
+    assert_eq!(holds("gpus.all(g, g.temperature.margin_c > 10)"), Ok(false));
+    assert_eq!(holds("gone.x == 1 && host.name == \"n2\""), Ok(false));
+    assert_eq!(holds("gone.x == 1 || host.name == \"n1\""), Ok(true));
+}
+
+#[test]
+fn has_is_false_for_what_is_not_there_and_cannot_tell_what_nobody_could_see() {
+    assert_eq!(holds("has(gpus[2].temperature.margin_c)"), Ok(false));
+    assert_eq!(holds("has(gpus[0].temperature.margin_c)"), Ok(true));
+    assert_eq!(holds("has(gpus[1].temperature.margin_c)"), Err(Absent::denied("needs root")));
+    assert_eq!(holds("has(gone.x) || true"), Ok(true));
+}
+
+#[test]
+fn two_nested_loops_over_a_huge_list_end_with_an_error() {
+    let mut scope = Scope::new();
+    scope.set_json("many", &json!(vec![1; 4000]));
+    let expression = Expression::parse("many.exists(a, many.exists(b, a + b == 9))").unwrap();
+    assert_eq!(expression.holds(&scope).unwrap_err().reason, Reason::Failed);
+    assert_eq!(Expression::parse("many.size() == 4000").unwrap().holds(&scope), Ok(true));
+}
+
+#[test]
+fn mistakes_are_placed_and_say_what_to_write() {
+    for (text, expected) in [
+        ("gpus.exists(g, g.temprature.margin_c > 1)", "17: `g` has no field `temprature`|did you mean `temperature`?"),
+        ("hots.name == \"x\"", "0: nothing is called `hots`|did you mean `host`?"),
+        (
+            "gpus.all(g, g.lost)",
+            "8: `gpus` may be empty, and then `all` holds|write `gpus.size() > 0 && …`, or \
+            `gpus.size() == 0 || …` where none is fine",
+        ),
+        ("gpus.size() > 0 and true", "16: `and` is not expected here|write `&&`"),
+        ("host.name = \"x\"", "10: `=` is not expected here|write `==` to compare"),
+        (
+            "host.uptime_seconds + host.load > 1.0",
+            "20: a whole number and one with a fraction do not mix|write \
+            `double(host.uptime_seconds)`",
+        ),
+        ("host.name == 3", "10: `host.name` is a text and `3` is a whole number: they never compare|"),
+        ("gpus.exists(g, g.state == \"actve\")", "26: `g.state` is never \"actve\"|did you mean \"active\"?"),
+        (
+            "gpus.exists(g, g.?temperature.orValue(1) == 1)",
+            "16: `.?` is for what a command printed; the fields of a \
+            probe are known|write `g.temperature`, or `has(g.temperature)` to ask whether it is there",
+        ),
+        ("gpus.first().lost", "10: no function is called `first`|"),
+        ("host.name.matches(\"(\")", "18: not a regular expression: unclosed group|"),
+        ("gpus", "0: this is a list, not true or false|ask for its `.size()`, or use `.exists(x, …)`"),
+        ("", "0: an expression is missing here|"),
+        ("has(gpus[0].los)", "12: `gpus[0]` has no field `los`|did you mean `lost`?"),
+        ("host.name.contains(", "19: the expression ends too early|"),
+        (
+            "gpus.exists(host, host.lost)",
+            "11: the loop variable `host` hides another of that name|give it another name",
+        ),
+    ] {
+        let found = mistakes(text);
+        assert!(found.iter().any(|one| one.starts_with(expected)), "{text}\n  expected {expected}\n  found {found:?}");
+    }
+}
+
+#[test]
+fn a_false_expression_says_which_part_and_with_which_values() {
+    let why = |text: &str| -> Vec<String> {
+        let expression = Expression::parse(text).unwrap();
+        assert_eq!(expression.holds(&scope()), Ok(false), "{text}");
+        expression.why_false(&scope()).into_iter().map(|reading| reading.sentence).collect()
+    };
+    assert_eq!(why("host.load < 1 && host.name == \"n1\""), ["host.load is 1.5, expected less than 1"]);
+    assert_eq!(why("!gpus.exists(g, g.lost)"), ["for gpus[3]: g.lost is true"]);
+    assert_eq!(why("gpus.size() == 8"), ["gpus.size() is 4, expected 8"]);
+    assert_eq!(
+        why("gpus.all(g, g.index < 2)"),
+        ["for gpus[2]: g.index is 2, expected less than 2", "for gpus[3]: g.index is 3, expected less than 2"]
+    );
+    assert_eq!(why("gpus.exists(g, g.index == 42)").last().unwrap(), "and 1 more of 4 in gpus");
+    assert_eq!(why("!(host.name in [\"n1\", \"n2\"])"), ["host.name is \"n1\", expected none of [\"n1\", \"n2\"]"]);
+    assert_eq!(
+        why("host.name.startsWith(\"gpu\")"),
+        ["`host.name.startsWith(\"gpu\")` does not hold: host.name is \"n1\""]
+    );
+}
+
+#[test]
+fn texts_hold_expressions_and_name_what_is_absent() {
+    let text =
+        Text::parse("{{literal}} {gpus[0].index} and {gone.x}; {gpus.map(g, {'a': g.index})[0].a} {'}'}").unwrap();
+    assert_eq!(text.render(&scope()), "{literal} 0 and [timeout]; 0 }");
+    assert!(text.argument(&scope()).is_err());
+    assert_eq!(Text::parse("é {host.").unwrap_err().offset, 2);
+    assert_eq!(Text::parse("é {host.} x").unwrap_err().offset, 8);
+    assert_eq!(Text::parse("a } b").unwrap_err().offset, 2);
+}
+
+#[test]
+fn an_expression_is_written_back_as_an_author_would() {
+    for text in [
+        "a.b[0] + (c - 1) * 2 > 3 && !(d || e)",
+        "x.filter(g, g.y in [1, 2]).map(g, g.z).size() == 0 ? has(a.b) : \"text\".contains(c)",
+        "x.all(g, g.up) || x.exists_one(g, !g.up)",
+    ] {
+        let expression = Expression::parse(text).unwrap();
+        assert_eq!(tree::write(&expression.tree), text);
+    }
+}
+
+#[test]
+fn hostile_expressions_are_refused_or_answered_but_never_panic() {
+    for text in [
+        "(".repeat(1000),
+        "a?b:".repeat(500),
+        "!".repeat(2000),
+        "-".repeat(2000) + "1",
+        "[".repeat(900) + &"]".repeat(900),
+        "\"".into(),
+        "\u{0}".into(),
+        "a.".repeat(1000) + "b",
+        "é".repeat(300),
+        "1/0 == 1".into(),
+        "x".repeat(5000),
+        "9223372036854775807 + 1 > 0".into(),
+        "true && ".repeat(75) + "true",
+        "true && ".repeat(200) + "true",
+        "host.json".to_string() + &".a".repeat(75),
+        "1 + ".repeat(75) + "1 > 0",
+    ] {
+        // The stack that main gives its work; a test's own thread has an eighth of it.
+        let work = std::thread::Builder::new().stack_size(crate::STACK_BYTES).spawn(move || {
+            if let Ok(expression) = Expression::parse(&text) {
+                let schemas = schemas();
+                let _ = expression.check_bool(&Names::new(&schemas));
+                let _ = expression.holds(&scope());
+                let _ = expression.why_false(&scope());
+            }
+        });
+        work.unwrap().join().unwrap();
+    }
+}

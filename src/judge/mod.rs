@@ -1,0 +1,284 @@
+//! Observations to outcomes, outcomes to the punch list. Pure: nothing here touches a machine.
+
+mod items;
+
+pub use items::{Item, items};
+
+use crate::checklist::scope::{self, Instance, Standing, Subject};
+use crate::checklist::{Check, Checklist, Checklists, Severity, Who};
+use crate::expression::{Reading, Scope};
+use crate::fact::{Absent, Observations, Reason};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A check's answer for one subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It does not apply.
+    Skipped,
+    /// What is expected holds.
+    Pass,
+    /// Worth knowing.
+    Info,
+    /// Nobody could tell.
+    Unknown,
+    /// Something to fix that does not stop work.
+    Warning,
+    /// Something broken.
+    Critical,
+}
+
+impl Status {
+    /// Every status, worst first.
+    pub const ALL: [Status; 6] =
+        [Status::Critical, Status::Warning, Status::Unknown, Status::Info, Status::Pass, Status::Skipped];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Skipped => "skipped",
+            Status::Pass => "pass",
+            Status::Info => "info",
+            Status::Unknown => "unknown",
+            Status::Warning => "warning",
+            Status::Critical => "critical",
+        }
+    }
+}
+
+impl From<Severity> for Status {
+    fn from(severity: Severity) -> Status {
+        match severity {
+            Severity::Info => Status::Info,
+            Severity::Warning => Status::Warning,
+            Severity::Critical => Status::Critical,
+        }
+    }
+}
+
+/// A check's answer for one subject, with all that a person needs to act on it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The check's id.
+    pub check: String,
+    /// The checklist it stands in.
+    pub checklist: String,
+    /// What it is about.
+    pub subject: Subject,
+    /// The answer.
+    pub status: Status,
+    /// The good state, as a sentence.
+    pub title: String,
+    /// What was found: one sentence.
+    pub message: String,
+    /// Where an expectation is false: which parts of it, with the values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
+    /// What the deciding expressions read.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub values: Map<String, Json>,
+    /// Why nobody could tell, or why it does not apply for want of something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Absent>,
+    /// Why it matters. Only where something was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What to do, most important first. Only where something was found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
+    /// Who has to act. Only where something was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<Who>,
+    /// Where to read more. Only where something was found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refs: Vec<String>,
+    /// How long the slowest of the probes took that it read, in milliseconds.
+    pub duration_ms: f64,
+}
+
+/// Judges the chosen checks.
+pub fn judge(
+    checklists: &Checklists,
+    chosen: &[(&Checklist, &Check)],
+    observations: &Observations,
+    set: &BTreeMap<String, Json>,
+) -> Vec<Outcome> {
+    let node = scope::of_node(checklists, observations, set);
+    let mut judge = Judge {
+        checklists,
+        observations,
+        node,
+        chosen: chosen.iter().map(|(checklist, check)| (check.id.text.as_str(), (*checklist, *check))).collect(),
+        done: BTreeMap::new(),
+    };
+    for (_, check) in chosen {
+        judge.check(&check.id.text);
+    }
+    chosen.iter().flat_map(|(_, check)| judge.done.remove(check.id.text.as_str()).unwrap_or_default()).collect()
+}
+
+struct Judge<'j> {
+    checklists: &'j Checklists,
+    observations: &'j Observations,
+    node: Scope,
+    chosen: BTreeMap<&'j str, (&'j Checklist, &'j Check)>,
+    done: BTreeMap<&'j str, Vec<Outcome>>,
+}
+
+impl<'j> Judge<'j> {
+    /// Judges a check after those that it needs. The loader has made sure that needs do not go in a circle.
+    fn check(&mut self, id: &'j str) {
+        if self.done.contains_key(id) {
+            return;
+        }
+        let Some(&(checklist, check)) = self.chosen.get(id) else { return };
+        for need in &check.needs {
+            self.check(&need.text);
+        }
+        let instances = scope::instances(checklist, check, &self.node);
+        let outcomes = instances.into_iter().map(|instance| self.instance(checklist, check, instance)).collect();
+        self.done.insert(id, outcomes);
+    }
+
+    fn instance(&self, checklist: &Checklist, check: &Check, instance: Instance) -> Outcome {
+        let (scope, asked) = self.with_answers(check, &instance.scope);
+        let mut outcome = Outcome {
+            check: check.id.text.clone(),
+            checklist: checklist.name.text.clone(),
+            subject: instance.subject,
+            status: Status::Pass,
+            title: check.title.value.render(&scope),
+            message: String::new(),
+            because: Vec::new(),
+            values: Map::new(),
+            reason: None,
+            why: None,
+            next: Vec::new(),
+            who: None,
+            refs: Vec::new(),
+            duration_ms: self.slowest(check, &asked).as_secs_f64() * 1000.0,
+        };
+        match instance.standing {
+            Standing::Skipped(why) => return skipped(outcome, why),
+            Standing::Absent(absent) => return absent_outcome(outcome, absent),
+            Standing::Asked => {}
+        }
+        match self.needs(check, &outcome.subject) {
+            Standing::Skipped(why) => return skipped(outcome, why),
+            Standing::Absent(absent) => return absent_outcome(outcome, absent),
+            Standing::Asked => {}
+        }
+        let mut absences = Vec::new();
+        for (severity, expect) in &check.expect {
+            match expect.value.holds(&scope) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let readings = expect.value.why_false(&scope);
+                    return found(outcome, check, *severity, readings, &scope);
+                }
+                Err(absent) => absences.push(absent),
+            }
+        }
+        if let Some(absent) = absences.into_iter().min_by_key(|absent| absent.reason) {
+            return absent_outcome(outcome, absent);
+        }
+        outcome.message = outcome.title.clone();
+        outcome.values = check.expect.iter().flat_map(|(_, expect)| expect.value.readings(&scope)).collect();
+        outcome
+    }
+
+    /// The scope with the answers under `observe`, and the keys of the observations that these are.
+    fn with_answers(&self, check: &Check, scope: &Scope) -> (Scope, Vec<String>) {
+        if check.observe.is_empty() {
+            return (scope.clone(), Vec::new());
+        }
+        let mut with = scope.extend();
+        let mut keys = Vec::new();
+        for ask in &check.observe {
+            match scope::arguments(ask, &self.checklists.schemas, scope) {
+                Err(absent) => with.set(&ask.name.text, Err(absent)),
+                Ok(arguments) => {
+                    let key = Observations::key(ask.probe.name, &arguments);
+                    match self.observations.asked.get(&key) {
+                        Some(observation) => with.set_json(&ask.name.text, &observation.value),
+                        None => {
+                            let detail = format!("{} was not asked", ask.probe.name);
+                            with.set(&ask.name.text, Err(Absent::new(Reason::NotRecorded, detail)));
+                        }
+                    }
+                    keys.push(key);
+                }
+            }
+        }
+        (with, keys)
+    }
+
+    fn slowest(&self, check: &Check, asked: &[String]) -> Duration {
+        let expressions = check.expect.iter().map(|(_, expect)| &expect.value);
+        let expressions = expressions.chain(check.for_each.iter().map(|each| &each.list.value));
+        let expressions = expressions.chain(check.when.iter().map(|when| &when.value));
+        let names: BTreeSet<&str> = expressions.flat_map(|expression| expression.names()).collect();
+        let plain = names.into_iter().filter_map(|name| self.observations.plain.get(name));
+        let asked = asked.iter().filter_map(|key| self.observations.asked.get(key));
+        plain.chain(asked).map(|observation| observation.took).max().unwrap_or_default()
+    }
+
+    /// Whether what a check needs holds for this subject.
+    fn needs(&self, check: &Check, subject: &Subject) -> Standing {
+        let mut unknown = None;
+        for need in &check.needs {
+            let id = &need.text;
+            let Some(outcomes) = self.done.get(id.as_str()) else {
+                return Standing::Skipped(format!("needs {id}, which is left out of this run"));
+            };
+            let same: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.subject == *subject).collect();
+            let same_kind = outcomes.iter().any(|outcome| outcome.subject.kind == subject.kind);
+            let counting = if same_kind && !same.is_empty() { same } else { outcomes.iter().collect() };
+            for outcome in counting {
+                match outcome.status {
+                    Status::Pass | Status::Info | Status::Warning => {}
+                    Status::Critical => return Standing::Skipped(format!("needs {id}, which is critical")),
+                    Status::Skipped => return Standing::Skipped(format!("needs {id}, which was skipped")),
+                    Status::Unknown => {
+                        let reason = outcome.reason.as_ref().map_or(Reason::Failed, |absent| absent.reason);
+                        let detail = outcome.reason.as_ref().map_or("", |absent| &absent.detail);
+                        unknown.get_or_insert(Absent::new(reason, format!("needs {id}, which is unknown ({detail})")));
+                    }
+                }
+            }
+        }
+        unknown.map_or(Standing::Asked, Standing::Absent)
+    }
+}
+
+fn skipped(outcome: Outcome, why: String) -> Outcome {
+    Outcome { status: Status::Skipped, message: why, ..outcome }
+}
+
+/// The absent table of the design: what is not there is skipped, what nobody could see is unknown.
+fn absent_outcome(outcome: Outcome, absent: Absent) -> Outcome {
+    let status = if absent.reason.does_not_apply() { Status::Skipped } else { Status::Unknown };
+    Outcome { status, message: absent.to_string(), reason: Some(absent), ..outcome }
+}
+
+fn found(outcome: Outcome, check: &Check, severity: Severity, readings: Vec<Reading>, scope: &Scope) -> Outcome {
+    let because: Vec<String> = readings.iter().map(|reading| reading.sentence.clone()).collect();
+    let message = match &check.found {
+        Some(found) => found.value.render(scope),
+        None => because.join("; "),
+    };
+    Outcome {
+        status: severity.into(),
+        message,
+        because,
+        values: readings.into_iter().flat_map(|reading| reading.values).collect(),
+        why: check.why.as_ref().map(|why| why.value.render(scope)),
+        next: check.next.iter().map(|next| next.value.render(scope)).collect(),
+        who: check.who,
+        refs: check.refs.clone(),
+        ..outcome
+    }
+}

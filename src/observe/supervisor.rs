@@ -1,0 +1,486 @@
+//! The process that waits, but never for ever: it holds all deadlines and keeps what was answered.
+
+use super::file;
+use super::protocol::{Event, Request};
+use crate::fact::{Absent, Incident, Observations, Reason};
+use crate::probe;
+use crate::probe::parts::Place;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value as Json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// After how long a line on standard error names what is awaited.
+const NOTICE: Duration = Duration::from_secs(1);
+
+/// How long a killed worker is waited for before it is abandoned.
+const REAP: Duration = Duration::from_millis(50);
+
+/// The longest line that is read from a worker, in bytes: a bound, far above any honest answer.
+const MAX_LINE: u64 = 64 << 20;
+
+/// What to ask.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// `--root`: another root of this machine, or a dead tree.
+    pub root: Option<PathBuf>,
+}
+
+/// Ctrl-C, TERM and HUP: the first ends the observing, the second the program.
+pub struct Interrupts {
+    /// What was received, and who wants to hear of it.
+    state: Arc<Mutex<(Option<&'static str>, Option<Sender<Heard>>)>>,
+}
+
+impl Interrupts {
+    /// Starts listening.
+    pub fn listen() -> io::Result<Interrupts> {
+        let state: Arc<Mutex<(Option<&'static str>, Option<Sender<Heard>>)>> = Arc::default();
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let shared = state.clone();
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            for signal in signals.forever() {
+                let name = match signal {
+                    SIGINT => "Ctrl-C",
+                    SIGTERM => "a TERM signal",
+                    _ => "a HUP signal",
+                };
+                let mut state = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                if state.0.is_some() {
+                    // As a shell reports a program that a signal ended. The worker dies with its supervisor.
+                    std::process::exit(128 + signal);
+                }
+                state.0 = Some(name);
+                if let Some(sender) = &state.1 {
+                    let _ = sender.send(Heard::Interrupted);
+                }
+            }
+        })?;
+        Ok(Interrupts { state })
+    }
+
+    fn received(&self) -> Option<&'static str> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).0
+    }
+
+    fn tell(&self, sender: Option<Sender<Heard>>) {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).1 = sender;
+    }
+}
+
+/// What the supervisor hears while it waits.
+enum Heard {
+    Event(Event),
+    /// The worker closed its end: it is done or dead.
+    Closed,
+    Interrupted,
+}
+
+pub(super) struct Supervisor<'s> {
+    target: &'s Target,
+    limit: Duration,
+    deadline: Instant,
+    interrupts: &'s Interrupts,
+    noticed: bool,
+}
+
+/// One request while it is asked.
+struct Asked {
+    request: Request,
+    since: Option<Instant>,
+    value: Option<Json>,
+    parts: Vec<Part>,
+    groups: Vec<u32>,
+    state: State,
+    took: Duration,
+}
+
+#[derive(PartialEq, Clone, Copy)]
+enum State {
+    Open,
+    /// It answered as a whole, or every part of it answered or was given up.
+    Settled,
+    /// It did not answer within its deadline.
+    Overdue,
+}
+
+struct Part {
+    place: Place,
+    since: Option<Instant>,
+    state: State,
+}
+
+impl Asked {
+    fn new(request: Request) -> Asked {
+        let state = State::Open;
+        Asked { request, since: None, value: None, parts: Vec::new(), groups: Vec::new(), state, took: Duration::ZERO }
+    }
+
+    /// How long the whole probe may take. A command that is given longer gets longer.
+    fn limit(&self) -> Duration {
+        let own = self.request.arguments["timeout"].as_str().and_then(probe::parse_duration);
+        // The command's own deadline comes first; this one is for a worker that cannot hold it.
+        own.map_or(self.request.probe.deadline, |own| own + Duration::from_secs(2))
+    }
+
+    fn hear(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Asking { .. } => self.since = Some(now),
+            Event::SoFar { value, pending, .. } => {
+                self.value = Some(value);
+                self.parts = pending.into_iter().map(|place| Part { place, since: None, state: State::Open }).collect();
+            }
+            Event::AskingPart { pointer, .. } => {
+                if let Some(part) = self.parts.iter_mut().find(|part| part.place.pointer == pointer) {
+                    part.since = Some(now);
+                }
+            }
+            Event::Part { pointer, fields, .. } => {
+                if let Some(part) = self.parts.iter_mut().find(|part| part.place.pointer == pointer) {
+                    part.state = State::Settled;
+                    if let Some(value) = &mut self.value {
+                        part.place.fill(value, fields);
+                    }
+                }
+            }
+            Event::Started { process_group, .. } => self.groups.push(process_group),
+            Event::Done { value, .. } => {
+                self.value = Some(value);
+                self.parts.clear();
+                self.groups.clear();
+                self.settle(State::Settled, now);
+            }
+        }
+    }
+
+    fn settle(&mut self, state: State, now: Instant) {
+        self.state = state;
+        self.took = self.since.map_or(Duration::ZERO, |since| now - since);
+    }
+
+    /// Gives up what is overdue; the next moment at which something will be.
+    fn tick(&mut self, now: Instant) -> Option<Instant> {
+        if self.state != State::Open {
+            return None;
+        }
+        let mut next = self.since.map(|since| since + self.limit());
+        if next.is_some_and(|due| due <= now) {
+            self.settle(State::Overdue, now);
+            return None;
+        }
+        for part in self.parts.iter_mut().filter(|part| part.state == State::Open) {
+            let Some(since) = part.since else { continue };
+            let due = since + Duration::from_millis(part.place.deadline_ms);
+            if due <= now {
+                part.state = State::Overdue;
+            } else {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        if !self.parts.is_empty() && self.parts.iter().all(|part| part.state != State::Open) {
+            // Every part has answered or is overdue: nothing more will come of this probe.
+            if self.parts.iter().any(|part| part.state == State::Overdue) {
+                self.settle(State::Settled, now);
+                return None;
+            }
+        }
+        next
+    }
+
+    /// What is being waited for, for a person.
+    fn awaited(&self) -> Vec<String> {
+        let parts: Vec<String> = self
+            .parts
+            .iter()
+            .filter(|part| part.state == State::Open && part.since.is_some())
+            .map(|part| format!("{} {}", self.request.probe.name, part.place.label))
+            .collect();
+        if parts.is_empty() { vec![self.request.label()] } else { parts }
+    }
+
+    /// Files what was answered, and for what was not the reason. What was asked and hangs is an incident besides.
+    fn finish(self, end: &End, observations: &mut Observations) {
+        let probe = self.request.probe.name;
+        let mut give_up = |label: &str, part: &str, state: State, asked: bool, limit: Duration| -> Absent {
+            let (reason, what, incident) = match (state, end) {
+                (State::Overdue, _) => (Reason::Timeout, format!("did not answer in {}", shown(limit)), true),
+                (_, End::OutOfTime(limit)) if asked => {
+                    (Reason::Timeout, format!("did not answer before the run's deadline of {}", shown(*limit)), true)
+                }
+                (_, End::OutOfTime(_)) => (Reason::Timeout, "was not asked: the run was out of time".into(), false),
+                (_, End::CutShort(by)) => {
+                    (Reason::Failed, format!("did not answer before the run was ended by {by}"), false)
+                }
+                (_, End::WorkerDied(how)) => (Reason::Failed, format!("killed the process that asked it: {how}"), true),
+                (_, End::AllSettled) => (Reason::Failed, "did not answer".into(), false),
+            };
+            if incident {
+                let timed_out = reason == Reason::Timeout;
+                let (probe, part, what) = (probe.to_string(), part.to_string(), what.clone());
+                observations.incidents.push(Incident { probe, part, what, timed_out });
+            }
+            Absent::new(reason, format!("{label} {what}"))
+        };
+        let limit = self.limit();
+        let value = match self.value {
+            None => {
+                let label = self.request.label();
+                let part = label.strip_prefix(probe).unwrap_or_default().trim();
+                give_up(&label, part, self.state, self.since.is_some(), limit).to_json()
+            }
+            Some(mut value) => {
+                for part in self.parts.iter().filter(|part| part.state != State::Settled) {
+                    let label = &part.place.label;
+                    let absent = match part.state {
+                        State::Overdue => {
+                            let limit = Duration::from_millis(part.place.deadline_ms);
+                            give_up(label, label, State::Overdue, true, limit)
+                        }
+                        // The whole probe is overdue, or the run ended.
+                        _ => give_up(label, label, self.state, part.since.is_some(), limit),
+                    };
+                    part.place.fill(&mut value, part.place.absent(&absent));
+                }
+                value
+            }
+        };
+        file(observations, &self.request, value, self.took);
+    }
+
+    /// Whether something of it may still be running.
+    fn may_run(&self) -> bool {
+        self.state != State::Settled
+            || !self.groups.is_empty()
+            || self.parts.iter().any(|part| part.state != State::Settled)
+    }
+}
+
+/// `3 s`, `500 ms`.
+fn shown(duration: Duration) -> String {
+    match duration.as_millis() {
+        ms if ms % 1000 == 0 => format!("{} s", ms / 1000),
+        ms => format!("{ms} ms"),
+    }
+}
+
+impl<'s> Supervisor<'s> {
+    pub(super) fn new(target: &'s Target, limit: Duration, started: Instant, interrupts: &'s Interrupts) -> Self {
+        Supervisor { target, limit, deadline: started + limit, interrupts, noticed: false }
+    }
+
+    /// Asks all requests in one worker. Where the worker dies before all have answered, those that had not are asked
+    /// again, each in a worker of its own, so that the one that killed it costs only itself.
+    pub(super) fn ask(&mut self, requests: Vec<Request>, observations: &mut Observations) {
+        let alone = requests.len() == 1;
+        for request in self.ask_worker(requests, alone, observations) {
+            self.ask_worker(vec![request], true, observations);
+        }
+    }
+
+    /// One worker. When it dies and `alone` is false, the requests that are to be asked again.
+    fn ask_worker(&mut self, requests: Vec<Request>, alone: bool, observations: &mut Observations) -> Vec<Request> {
+        if requests.is_empty() {
+            return Vec::new();
+        }
+        let (sender, receiver) = channel();
+        self.interrupts.tell(Some(sender.clone()));
+        let mut asked: Vec<Asked> = requests.into_iter().map(Asked::new).collect();
+        let mut child = match self.start(&asked, sender) {
+            Ok(child) => child,
+            Err(error) => {
+                let end = End::WorkerDied(format!("it could not be started: {error}"));
+                asked.into_iter().for_each(|one| one.finish(&end, observations));
+                return Vec::new();
+            }
+        };
+        let mut end = self.wait(&mut asked, &receiver);
+        self.interrupts.tell(None);
+        let status = stop(&mut child, &asked);
+        let mut again = Vec::new();
+        match &mut end {
+            End::AllSettled => {}
+            End::CutShort(by) => {
+                observations.cut_short.get_or_insert(by.clone());
+            }
+            End::OutOfTime(limit) => {
+                observations.cut_short.get_or_insert(format!("its deadline of {}", shown(*limit)));
+            }
+            End::WorkerDied(how) => {
+                *how = how_it_ended(status);
+                // A command that was started is never started again.
+                let once_more = |one: &Asked| one.state == State::Open && !alone && one.groups.is_empty();
+                let (left, finished) = asked.into_iter().partition(once_more);
+                asked = finished;
+                again = left;
+            }
+        }
+        asked.into_iter().for_each(|one| one.finish(&end, observations));
+        again.into_iter().map(|one| one.request).collect()
+    }
+
+    fn start(&self, asked: &[Asked], sender: Sender<Heard>) -> io::Result<Child> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("worker");
+        if let Some(root) = &self.target.root {
+            command.arg("--root").arg(root);
+        }
+        // Its own process group: Ctrl-C at the terminal is for the supervisor to hear.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = match command.spawn() {
+            // Without /proc there is still the path that we were started by.
+            Err(_) => command_by_path(&command)?.spawn()?,
+            Ok(child) => child,
+        };
+        let lines: String = asked.iter().map(|one| format!("{}\n", one.request.to_line())).collect();
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take();
+        // Both ends on threads of their own: a worker that neither reads nor writes must not hold us up.
+        thread::Builder::new().spawn(move || stdin.map(|mut stdin| stdin.write_all(lines.as_bytes())))?;
+        thread::Builder::new().spawn(move || {
+            let Some(stdout) = stdout else { return };
+            let mut reader = BufReader::with_capacity(1 << 16, stdout);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                match io::Read::take(&mut reader, MAX_LINE).read_until(b'\n', &mut line) {
+                    Ok(count) if count > 0 => {}
+                    _ => break,
+                }
+                // A line that is none of ours ends the conversation: the worker is not to be believed any more.
+                let Ok(event) = serde_json::from_slice(&line) else { break };
+                if sender.send(Heard::Event(event)).is_err() {
+                    return;
+                }
+            }
+            let _ = sender.send(Heard::Closed);
+        })?;
+        Ok(child)
+    }
+
+    fn wait(&mut self, asked: &mut [Asked], receiver: &Receiver<Heard>) -> End {
+        let notice_at = Instant::now() + NOTICE;
+        loop {
+            let now = Instant::now();
+            if let Some(by) = self.interrupts.received() {
+                return End::CutShort(by.into());
+            }
+            if now >= self.deadline {
+                return End::OutOfTime(self.limit);
+            }
+            let mut wake = self.deadline;
+            for one in asked.iter_mut() {
+                wake = one.tick(now).map_or(wake, |due| due.min(wake));
+            }
+            if asked.iter().all(|one| one.state != State::Open) {
+                return End::AllSettled;
+            }
+            if !self.noticed {
+                if now >= notice_at {
+                    self.noticed = true;
+                    notice(asked);
+                } else {
+                    wake = wake.min(notice_at);
+                }
+            }
+            match receiver.recv_timeout(wake.saturating_duration_since(now)) {
+                Ok(Heard::Event(event)) => {
+                    let number = match &event {
+                        Event::Asking { number }
+                        | Event::SoFar { number, .. }
+                        | Event::AskingPart { number, .. }
+                        | Event::Part { number, .. }
+                        | Event::Started { number, .. }
+                        | Event::Done { number, .. } => *number,
+                    };
+                    if let Some(one) = asked.get_mut(number) {
+                        one.hear(event, Instant::now());
+                    }
+                }
+                Ok(Heard::Closed) => {
+                    if asked.iter().all(|one| one.state != State::Open) {
+                        return End::AllSettled;
+                    }
+                    return End::WorkerDied(String::new());
+                }
+                Ok(Heard::Interrupted) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return End::WorkerDied(String::new()),
+            }
+        }
+    }
+}
+
+/// Why the waiting ended.
+enum End {
+    AllSettled,
+    /// By whom.
+    CutShort(String),
+    /// The run's limit.
+    OutOfTime(Duration),
+    /// How.
+    WorkerDied(String),
+}
+
+fn how_it_ended(status: Option<ExitStatus>) -> String {
+    match status.map(|status| (status.signal(), status.code())) {
+        Some((Some(signal), _)) => {
+            let name = signal_hook::low_level::signal_name(signal).map(|name| format!(" ({name})"));
+            format!("signal {signal}{}", name.unwrap_or_default())
+        }
+        Some((_, Some(code))) => format!("it left with status {code}"),
+        _ => "nobody knows how".into(),
+    }
+}
+
+/// The same command by the path that we were started by, for where /proc is missing.
+fn command_by_path(command: &Command) -> io::Result<Command> {
+    let mut other = Command::new(std::env::current_exe().or_else(|_| {
+        std::env::args_os().next().map(PathBuf::from).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    })?);
+    other.args(command.get_args());
+    other.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    Ok(other)
+}
+
+/// Ends a worker and the commands it started; one that cannot die is abandoned.
+fn stop(child: &mut Child, asked: &[Asked]) -> Option<ExitStatus> {
+    if let Ok(Some(status)) = child.try_wait() {
+        return Some(status);
+    }
+    if asked.iter().any(Asked::may_run) {
+        for group in asked.iter().flat_map(|one| &one.groups) {
+            if let Some(group) = i32::try_from(*group).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        }
+        let _ = child.kill();
+    }
+    let patience = Instant::now() + REAP;
+    while Instant::now() < patience {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    let _ = child.kill();
+    None
+}
+
+/// Says on standard error what is awaited, so that nobody wonders.
+fn notice(asked: &[Asked]) {
+    let names: Vec<String> =
+        asked.iter().filter(|one| one.state == State::Open && one.since.is_some()).flat_map(Asked::awaited).collect();
+    let shown: Vec<&str> = names.iter().take(4).map(String::as_str).collect();
+    let more = match names.len().saturating_sub(shown.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let text = crate::printable::printable(&format!("punchlist: waiting for {}{more}", shown.join(", ")));
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,31 @@
+//! Text from a machine or a file, made safe to show.
+
+/// The text with everything that a terminal or a page would obey instead of show written out: control characters
+/// (with them every escape sequence), and the marks that turn the direction of writing.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' | '\n' => shown.push(' '),
+            c if obeyed(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character acts instead of showing: controls (Unicode category Cc), and the direction marks and isolates
+/// of Unicode Standard Annex 9.
+fn obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_stays_alive() {
+        assert_eq!(printable("a\u{1b}[31mb\r\n\u{9b}c\u{202E}d é 日"), "a\\u{1b}[31mb\\u{d} \\u{9b}c\\u{202e}d é 日");
+    }
+}

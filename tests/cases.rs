@@ -1,0 +1,231 @@
+//! Every check against the cases in `tests/cases/`: a recorded machine, a patch of what was observed, and the outcome
+//! that is expected. New lines there are new tests.
+
+use punchlist::checklist::scope::{self, param_value};
+use punchlist::checklist::{self, Checklists, Effect, Level};
+use punchlist::fact::Observations;
+use punchlist::judge::{self, Outcome, Status};
+use punchlist::observe::{Choice, Plan, observe_directly};
+use punchlist::probe::source::Source;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseFile {
+    machine: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// The check's id.
+    check: String,
+    /// The recorded machine, where it is not the file's.
+    machine: Option<String>,
+    /// Parameters to set.
+    #[serde(default)]
+    params: BTreeMap<String, Json>,
+    /// What to change: a path to a place in an observation, and what stands there instead.
+    #[serde(default)]
+    patch: BTreeMap<String, Json>,
+    /// Of which subject the outcome is meant, by its key; the worst of all if left out.
+    subject: Option<String>,
+    /// The status expected.
+    expect: Status,
+    /// A text that the outcome's message has to contain.
+    says: Option<String>,
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+fn case_files() -> Vec<(String, CaseFile)> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder("cases")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let cases = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("tests/cases/{name}: {error}"));
+        (name, cases)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn load() -> Checklists {
+    checklist::load(&[]).unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+}
+
+/// The parts of `mounts[/scratch].space.used_percent`: a key of a map, or of an element of a list.
+fn steps(path: &str) -> Vec<String> {
+    let mut steps = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (step, after) = match rest.strip_prefix('[') {
+            Some(inside) => inside.split_once(']').unwrap_or_else(|| panic!("{path}: a bracket is not closed")),
+            None => rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len())),
+        };
+        steps.push(step.to_string());
+        rest = after.strip_prefix('.').unwrap_or(after);
+    }
+    steps
+}
+
+/// The place that `steps` lead to. An element of a list is named by its position or by any of its values that is
+/// a key: what names it as a subject comes first in every record.
+fn place<'v>(value: &'v mut Json, steps: &[String], path: &str) -> &'v mut Json {
+    let Some((step, rest)) = steps.split_first() else { return value };
+    let next = match value {
+        Json::Array(items) => {
+            let keys = ["mount_point", "address", "name", "pid", "key"];
+            let named = |item: &Json| {
+                keys.iter().any(|key| match &item[key] {
+                    Json::String(text) => text == step,
+                    number => number.to_string() == *step,
+                })
+            };
+            let position = items.iter().position(named).or_else(|| step.parse().ok());
+            position.and_then(|position| items.get_mut(position)).unwrap_or_else(|| panic!("{path}: no element {step}"))
+        }
+        Json::Object(fields) => {
+            assert!(
+                rest.is_empty() || fields.contains_key(step),
+                "{path}: there is no `{step}`, only {:?}",
+                fields.keys().collect::<Vec<_>>()
+            );
+            fields.entry(step.clone()).or_insert(Json::Null)
+        }
+        other => panic!("{path}: `{step}` of {other}"),
+    };
+    // An absence gives way to the record that the patch builds up.
+    if !rest.is_empty() && (next.is_null() || next.get("absent").is_some()) {
+        *next = Json::Object(Default::default());
+        let (step, rest) = rest.split_first().unwrap();
+        let Json::Object(fields) = next else { unreachable!() };
+        return place(fields.entry(step.clone()).or_insert(Json::Null), rest, path);
+    }
+    place(next, rest, path)
+}
+
+fn run(checklists: &Checklists, machine: &str, case: &Case) -> Vec<Outcome> {
+    let source = Source::rooted(&folder("machines").join(machine)).unwrap_or_else(|error| panic!("{error}"));
+    let choice = Choice { only: vec![case.check.clone()], skip: vec![], level: Level::Deep, effect: Effect::Disrupts };
+    let plan = Plan::new(checklists, &choice).unwrap_or_else(|error| panic!("{error}"));
+    let mut set = BTreeMap::new();
+    for (name, value) in &case.params {
+        let param = checklists.params().find(|param| param.name.text == *name);
+        let param = param.unwrap_or_else(|| panic!("no parameter is called {name}"));
+        let text = match value {
+            Json::String(text) => text.clone(),
+            Json::Array(items) => {
+                items.iter().map(|item| item.as_str().unwrap().to_string()).collect::<Vec<_>>().join(",")
+            }
+            other => other.to_string(),
+        };
+        set.insert(name.clone(), param_value(param, &text).unwrap_or_else(|wrong| panic!("{wrong}")));
+    }
+    let plain = |observations: &mut Observations| {
+        for (path, value) in case.patch.iter().filter(|(path, _)| !path.starts_with("observe.")) {
+            let steps = steps(path);
+            let probe = observations.plain.get_mut(&steps[0]);
+            let probe = probe.unwrap_or_else(|| panic!("{path}: the check does not read {}", steps[0]));
+            *place(&mut probe.value, &steps[1..], path) = value.clone();
+        }
+    };
+    let mut observations = observe_directly(&plan, checklists, &set, &source, &plain);
+    let scope = scope::of_node(checklists, &observations, &set);
+    for (path, value) in case.patch.iter().filter(|(path, _)| path.starts_with("observe.")) {
+        let steps = steps(path);
+        for (checklist, check) in plan.chosen.iter().filter(|(_, check)| check.id.text == case.check) {
+            let ask = check.observe.iter().find(|ask| ask.name.text == steps[1]);
+            let ask = ask.unwrap_or_else(|| panic!("{path}: the check does not observe {}", steps[1]));
+            for instance in scope::instances(checklist, check, &scope) {
+                let Ok(arguments) = scope::arguments(ask, &checklists.schemas, &instance.scope) else { continue };
+                let key = Observations::key(ask.probe.name, &arguments);
+                if let Some(observation) = observations.asked.get_mut(&key) {
+                    if steps.len() > 2 && observation.value.get("absent").is_some() {
+                        observation.value = Json::Object(Default::default());
+                    }
+                    *place(&mut observation.value, &steps[2..], path) = value.clone();
+                }
+            }
+        }
+    }
+    let outcomes = judge::judge(checklists, &plan.chosen, &observations, &set);
+    outcomes.into_iter().filter(|outcome| outcome.check == case.check).collect()
+}
+
+#[test]
+fn every_case_gives_its_outcome() {
+    let checklists = load();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (name, file) in case_files() {
+        for (number, case) in file.cases.iter().enumerate() {
+            count += 1;
+            let machine = case.machine.as_deref().unwrap_or(&file.machine);
+            let run = || run(&checklists, machine, case);
+            let title = format!("tests/cases/{name}, case {}: {} on {machine}", number + 1, case.check);
+            let outcomes = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+                Ok(outcomes) => outcomes,
+                Err(panic) => {
+                    let said = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                    wrong.push(format!("{title}: {said}"));
+                    continue;
+                }
+            };
+            let of_subject = |outcome: &&Outcome| case.subject.is_none() || outcome.subject.key == case.subject;
+            let rank = |outcome: &&Outcome| match outcome.status {
+                Status::Skipped => 0,
+                Status::Pass => 1,
+                Status::Info => 2,
+                Status::Unknown => 3,
+                Status::Warning => 4,
+                Status::Critical => 5,
+            };
+            let Some(outcome) = outcomes.iter().filter(of_subject).max_by_key(rank) else {
+                wrong.push(format!("{title}: no outcome for the subject {:?}", case.subject));
+                continue;
+            };
+            if outcome.status != case.expect {
+                wrong.push(format!("{title}: {:?}, expected {:?}: {}", outcome.status, case.expect, outcome.message));
+            } else if let Some(says) = &case.says
+                && !outcome.message.contains(says.as_str())
+            {
+                wrong.push(format!("{title}: says `{}`, not `{says}`", outcome.message));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} cases:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(count > 0, "there are no cases");
+}
+
+#[test]
+fn every_check_has_a_case_in_which_it_passes_one_in_which_it_fails_and_one_in_which_it_cannot_tell() {
+    let mut seen: BTreeMap<String, BTreeSet<Status>> = BTreeMap::new();
+    for (_, file) in case_files() {
+        for case in file.cases {
+            seen.entry(case.check).or_default().insert(case.expect);
+        }
+    }
+    let checklists = load();
+    let mut missing = Vec::new();
+    for (_, check) in checklists.checks() {
+        let cases = seen.remove(&check.id.text).unwrap_or_default();
+        let failure = [Status::Info, Status::Warning, Status::Critical].iter().any(|status| cases.contains(status));
+        for (there, what) in
+            [(cases.contains(&Status::Pass), "pass"), (failure, "fail"), (cases.contains(&Status::Unknown), "unknown")]
+        {
+            if !there {
+                missing.push(format!("{}: no case with {what}", check.id.text));
+            }
+        }
+    }
+    missing.extend(seen.into_keys().map(|id| format!("{id}: no such check")));
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
