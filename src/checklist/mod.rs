@@ -331,6 +331,16 @@ impl Checklists {
 
 /// Reads the built-in checklists, those of the site, and those that `paths` name (files, or folders of `.yaml` files).
 pub fn load(paths: &[PathBuf]) -> Result<Checklists, Problems> {
+    read(paths, false)
+}
+
+/// As [`load`], but a file that names itself like a built-in checklist stands in for that one: so the built-in ones
+/// can be worked on.
+pub fn load_in_place_of_builtin(paths: &[PathBuf]) -> Result<Checklists, Problems> {
+    read(paths, true)
+}
+
+fn read(paths: &[PathBuf], in_place: bool) -> Result<Checklists, Problems> {
     let mut problems = Problems::default();
     let mut files: Vec<Arc<SourceFile>> =
         BUILTIN.iter().map(|(name, text)| Arc::new(SourceFile::new(format!("builtin/{name}"), *text))).collect();
@@ -346,23 +356,19 @@ pub fn load(paths: &[PathBuf]) -> Result<Checklists, Problems> {
             Err(error) => cannot_read(path, &error, &mut problems),
         }
     }
-    link(files, problems)
+    link(files, in_place, problems)
 }
 
-/// Reads one checklist from text, with the built-in ones beside it: for tests.
-pub fn load_text(name: &str, text: &str) -> Result<Checklists, Problems> {
-    let mut files: Vec<Arc<SourceFile>> =
-        BUILTIN.iter().map(|(name, text)| Arc::new(SourceFile::new(format!("builtin/{name}"), *text))).collect();
-    files.push(Arc::new(SourceFile::new(name, text)));
-    link(files, Problems::default())
-}
-
-fn link(files: Vec<Arc<SourceFile>>, mut problems: Problems) -> Result<Checklists, Problems> {
-    let mut all = Vec::new();
+fn link(files: Vec<Arc<SourceFile>>, in_place: bool, mut problems: Problems) -> Result<Checklists, Problems> {
+    let mut all: Vec<Checklist> = Vec::new();
     for file in &files {
         if let Some(root) = yaml::read(file, &mut problems) {
             all.extend(decode::checklist(file, &root, &mut problems));
         }
+    }
+    if in_place {
+        let own: Vec<String> = all.iter().filter(|one| !one.is_builtin()).map(|one| one.name.text.clone()).collect();
+        all.retain(|one| !one.is_builtin() || !own.contains(&one.name.text));
     }
     let schemas = schemas();
     check::all(&all, &schemas, &mut problems);
