@@ -3,7 +3,7 @@
 
 use punchlist::checklist::scope::{self, param_value};
 use punchlist::checklist::{self, Checklists, Effect, Level};
-use punchlist::fact::Observations;
+use punchlist::fact::{Absent, Observations, Reason};
 use punchlist::judge::{self, Outcome, Status};
 use punchlist::observe::{Choice, Plan, observe_directly};
 use punchlist::probe::source::Source;
@@ -229,4 +229,86 @@ fn every_check_has_a_case_in_which_it_passes_one_in_which_it_fails_and_one_in_wh
     }
     missing.extend(seen.into_keys().map(|id| format!("{id}: no such check")));
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Checks with an `a || b` of which `a` alone is reason enough to pass, and the probe that only `b` reads.
+const ENOUGH_WITHOUT: &[(&str, &str)] = &[
+    // A kernel for crash dumps is loaded, whatever memory is kept for one.
+    ("kernel.kdump", "file"),
+    // Enough large blocks are free, whether or not somebody has GPUs that want them.
+    ("memory.fragmentation", "pci"),
+    // It was hardly ever restarted, however long it has run and the node is up.
+    ("services.restarts", "host"),
+    ("services.restarts", "processes"),
+];
+
+/// Whatever could not be seen, no check passes for want of it: each probe that a check reads to decide is replaced by
+/// each absence that means "nobody could tell".
+#[test]
+fn no_check_passes_when_what_it_reads_could_not_be_seen() {
+    let checklists = load();
+    let absences = [Reason::Timeout, Reason::Failed, Reason::Denied, Reason::NotRecorded];
+    let mut wrong = Vec::new();
+    for (_, check) in checklists.checks() {
+        let id = &check.id.text;
+        let choice = Choice { only: vec![id.clone()], skip: vec![], level: Level::Deep, effect: Effect::Disrupts };
+        let plan = Plan::new(&checklists, &choice).unwrap();
+        let read: BTreeSet<&str> = check.expect.iter().flat_map(|(_, expect)| expect.value.names()).collect();
+        let own: Vec<&str> = check.for_each.iter().map(|each| each.name.text.as_str()).collect();
+        for machine in ["epyc-node", "xeon-gpu-node", "kvm-vm"] {
+            let source = Source::rooted(&folder("machines").join(machine)).unwrap();
+            let seen = observe_directly(&plan, &checklists, &BTreeMap::new(), &source, &|_| {});
+            for reason in absences {
+                let absent = Absent::new(reason, "as this test wants it").to_json();
+                let probes =
+                    seen.plain.keys().filter(|probe| read.contains(probe.as_str()) && !own.contains(&probe.as_str()));
+                for probe in probes {
+                    let mut observations = seen.clone();
+                    observations.plain.get_mut(probe).unwrap().value = absent.clone();
+                    passes(
+                        &checklists,
+                        &plan,
+                        &observations,
+                        id,
+                        &mut wrong,
+                        &format!("{probe} is {reason} on {machine}"),
+                    );
+                }
+                for key in seen.asked.keys() {
+                    let mut observations = seen.clone();
+                    observations.asked.get_mut(key).unwrap().value = absent.clone();
+                    // Other subjects may pass: only where there is one answer is it the one that counts.
+                    if seen.asked.len() == 1 {
+                        passes(
+                            &checklists,
+                            &plan,
+                            &observations,
+                            id,
+                            &mut wrong,
+                            &format!("{key} is {reason} on {machine}"),
+                        );
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn passes(
+    checklists: &Checklists,
+    plan: &Plan,
+    observations: &Observations,
+    id: &str,
+    wrong: &mut Vec<String>,
+    what: &str,
+) {
+    let enough = |(check, probe): &(&str, &str)| *check == id && what.starts_with(&format!("{probe} "));
+    if ENOUGH_WITHOUT.iter().any(enough) {
+        return;
+    }
+    let outcomes = judge::judge(checklists, &plan.chosen, observations, &BTreeMap::new());
+    for outcome in outcomes.iter().filter(|outcome| outcome.check == id && outcome.status == Status::Pass) {
+        wrong.push(format!("{id} passes for {} although {what}", outcome.subject));
+    }
 }
