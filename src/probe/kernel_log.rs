@@ -203,19 +203,17 @@ fn observe(source: &Source, progress: &dyn Progress) -> Result<KernelLog, Absent
     if kmsg.as_ref().is_ok_and(|log| log.complete) {
         return kmsg;
     }
-    let journal = journal(source, &clock, progress);
-    let better = |log: &KernelLog| match &kmsg {
-        Ok(kmsg) => reaches_back_farther(log, kmsg),
-        Err(_) => true,
-    };
-    if journal.as_ref().is_ok_and(better) {
-        return journal;
+    let files = ["/var/log/kern.log", "/var/log/messages", "/var/log/dmesg"];
+    let files = files.into_iter().map(|path| file(source, &clock, path));
+    let mut refused = Vec::new();
+    for other in std::iter::once_with(|| journal(source, &clock, progress)).chain(files) {
+        match (other, &kmsg) {
+            (Ok(other), Ok(kmsg)) if !reaches_back_farther(&other, kmsg) => {}
+            (Ok(other), _) => return Ok(other),
+            (Err(absent), _) => refused.push(Err(absent)),
+        }
     }
-    let files = ["/var/log/kern.log", "/var/log/messages", "/var/log/dmesg"].into_iter();
-    match files.map(|path| file(source, &clock, path)).find(|file| file.as_ref().is_ok_and(better)) {
-        Some(file) => file,
-        None => first_present([kmsg, journal]).0,
-    }
+    first_present(std::iter::once(kmsg).chain(refused)).0
 }
 
 fn not_recorded(detail: &str) -> Absent {
@@ -377,6 +375,19 @@ mod tests {
         let hint = "Hint: You are currently not seeing messages from other users and the system.\n";
         assert_eq!(ask(journal(0, String::new(), hint)).reason, Reason::Denied);
         assert_eq!(ask(journal(1, String::new(), "bad\n")), Absent::failed("journalctl: bad"));
+    }
+
+    #[test]
+    fn another_log_counts_only_when_it_shows_more() {
+        let source = Source::dead(Path::new("/nowhere"), Recorded::default());
+        let log = |first: u32, last: u32| {
+            whole(&Clock::new(&source), Origin::File, "log", format!("[ {first}.0] a\n[ {last}.0] b\n").as_bytes())
+        };
+        let kmsg = log(1000, 9000);
+        assert!(reaches_back_farther(&log(0, 8950), &kmsg));
+        assert!(!reaches_back_farther(&log(1000, 9000), &kmsg));
+        // Whoever wrote it died an hour ago.
+        assert!(!reaches_back_farther(&log(0, 5400), &kmsg));
     }
 
     #[test]
