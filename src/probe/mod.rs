@@ -15,11 +15,15 @@
 
 mod command;
 mod cpu;
+mod disks;
+mod expected;
 mod file;
 mod host;
 mod kernel;
+mod kernel_log;
 mod memory;
 mod mounts;
+mod network;
 pub mod parts;
 mod pci;
 mod pci_names;
@@ -75,6 +79,10 @@ pub static PROBES: &[Probe] = &[
     processes::PROBE,
     services::PROBE,
     pci::PROBE,
+    kernel_log::PROBE,
+    expected::PROBE,
+    disks::PROBE,
+    network::PROBE,
     file::PROBE,
     command::PROBE,
     sysctl::PROBE,

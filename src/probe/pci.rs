@@ -273,7 +273,7 @@ fn physical_slot(slots: &Result<HashMap<String, String>, Absent>, address: &str)
 }
 
 /// Whether a folder's name is that of a device: `0000:9c:00.0`.
-fn is_address(name: &str) -> bool {
+pub(super) fn is_address(name: &str) -> bool {
     let hex = |text: &str, digits: std::ops::RangeInclusive<usize>| {
         digits.contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_hexdigit())
     };
