@@ -204,7 +204,7 @@ fn commands_that_misbehave_end_in_time_and_leave_nothing_behind() {
         command_check("endless", "[yes]", "500ms"),
         command_check("reads", "[cat]", "5s"),
         command_check("missing", "[no-such-command-here]", "5s"),
-        command_check("forbidden", "[/etc/hostname]", "5s"),
+        command_check("forbidden", "[/etc/passwd]", "5s"),
         command_check("fails", "['false']", "5s"),
     ]
     .concat();
