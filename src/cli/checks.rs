@@ -1,7 +1,7 @@
 //! `punchlist checks`: what would be asked here, and why not.
 
 use super::run::Format;
-use super::{Failure, OK, choose, print, target_of};
+use super::{Asked, Failure, OK, choose, print, target_of};
 use crate::checklist::scope::{self, Standing};
 use crate::checklist::{self, Check, Checklist, Effect, Level, Severity};
 use crate::expression::Scope;
@@ -25,9 +25,8 @@ pub(super) struct Checks {
     format: Format,
     #[command(flatten)]
     choice: choose::Choose,
-    /// Ask another root of this machine (/host in a container), or a recorded machine.
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 /// One line of the list.
@@ -54,7 +53,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 impl Checks {
     pub(super) fn run(self) -> Result<i32, Failure> {
-        let (target, _) = target_of(&self.root)?;
+        let (target, _) = target_of(&self.asked)?;
         let checklists = checklist::load(&self.checklists)?;
         let set = self.choice.parameters(&checklists)?;
         let plan = self.choice.plan(&checklists)?;

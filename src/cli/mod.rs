@@ -10,7 +10,7 @@ mod run;
 use crate::checklist::problem::Problems;
 use crate::observe::Target;
 use crate::probe::source::Source;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -51,6 +51,8 @@ enum Command {
     Worker {
         #[arg(long)]
         root: Option<PathBuf>,
+        #[arg(long)]
+        nvml: Option<PathBuf>,
     },
 }
 
@@ -107,7 +109,7 @@ pub fn main() -> i32 {
         Command::Checks(command) => command.run(),
         Command::Probes(command) => command.run(),
         Command::Lint(command) => command.run(),
-        Command::Worker { root } => Ok(crate::observe::worker_main(root)),
+        Command::Worker { root, nvml } => Ok(crate::observe::worker_main(Target { root, nvml })),
     };
     result.unwrap_or_else(|failure| {
         let message = failure.message.trim_end();
@@ -116,13 +118,24 @@ pub fn main() -> i32 {
     })
 }
 
-/// What `--root` names: where the worker is to look, and the same for this process.
-fn target_of(root: &Option<PathBuf>) -> Result<(Target, Source), Failure> {
+/// What to ask, as several commands take it.
+#[derive(Args)]
+struct Asked {
+    /// Ask another root of this machine (/host in a container), or a recorded machine.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The library of the NVIDIA driver, where it is not found by itself.
+    #[arg(long, value_name = "FILE")]
+    nvml: Option<PathBuf>,
+}
+
+/// What is to be asked: where the worker is to look, and the same for this process.
+fn target_of(Asked { root, nvml }: &Asked) -> Result<(Target, Source), Failure> {
     let source = match root {
         None => Source::live(),
         Some(root) => Source::rooted(root).map_err(Failure::bad_input)?,
     };
-    Ok((Target { root: root.clone() }, source))
+    Ok((Target { root: root.clone(), nvml: nvml.clone() }, source))
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.

@@ -1,7 +1,7 @@
 //! `punchlist run`: asks this node and prints its punch list.
 
 use super::output::OutputFile;
-use super::{Failure, choose, print, target_of};
+use super::{Asked, Failure, choose, print, target_of};
 use crate::checklist;
 use crate::fact::Observations;
 use crate::judge::{self, Status};
@@ -37,9 +37,8 @@ pub(super) struct Run {
     timings: bool,
     #[command(flatten)]
     choice: choose::Choose,
-    /// Ask another root of this machine (/host in a container), or a recorded machine.
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
     /// End the run after this time; what has not answered by then is reported as such.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     deadline: Duration,
@@ -63,7 +62,7 @@ impl Run {
         let began = Instant::now();
         let interrupts =
             Interrupts::listen().map_err(|error| Failure::system(format!("cannot listen for signals: {error}")))?;
-        let (target, source) = target_of(&self.root)?;
+        let (target, source) = target_of(&self.asked)?;
         let started = source.now();
         let checklists = checklist::load(&self.checklists)?;
         let set = self.choice.parameters(&checklists)?;

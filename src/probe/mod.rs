@@ -16,10 +16,14 @@
 mod command;
 mod cpu;
 mod file;
+mod gpu_pairs;
+mod gpus;
 mod host;
 mod kernel;
 mod memory;
 mod mounts;
+mod nvidia;
+mod nvml;
 pub mod parts;
 mod pci;
 mod processes;
@@ -74,6 +78,9 @@ pub static PROBES: &[Probe] = &[
     processes::PROBE,
     services::PROBE,
     pci::PROBE,
+    nvidia::PROBE,
+    gpus::PROBE,
+    gpu_pairs::PROBE,
     file::PROBE,
     command::PROBE,
     sysctl::PROBE,
