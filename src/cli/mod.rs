@@ -55,6 +55,8 @@ enum Command {
     Worker {
         #[arg(long)]
         root: Option<PathBuf>,
+        #[arg(long)]
+        nvml: Option<PathBuf>,
     },
 }
 
@@ -112,7 +114,7 @@ pub fn main() -> i32 {
         Command::Probes(command) => command.run(),
         Command::Lint(command) => command.run(),
         Command::Snapshot(command) => command.run(),
-        Command::Worker { root } => Ok(crate::observe::worker_main(root)),
+        Command::Worker { root, nvml } => Ok(crate::observe::worker_main(Target { root, nvml })),
     };
     result.unwrap_or_else(|failure| {
         let message = failure.message.trim_end();
@@ -127,15 +129,18 @@ struct Asked {
     /// Ask another root of this machine (/host in a container), or a recorded machine.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// The library of the NVIDIA driver, where it is not found by itself.
+    #[arg(long, value_name = "FILE")]
+    nvml: Option<PathBuf>,
 }
 
 /// What is to be asked: where the worker is to look, and the same for this process.
-fn target_of(Asked { root }: &Asked) -> Result<(Target, Source), Failure> {
+fn target_of(Asked { root, nvml }: &Asked) -> Result<(Target, Source), Failure> {
     let source = match root {
         None => Source::live(),
         Some(root) => Source::rooted(root).map_err(Failure::bad_input)?,
     };
-    Ok((Target { root: root.clone() }, source))
+    Ok((Target { root: root.clone(), nvml: nvml.clone() }, source))
 }
 
 /// A time on the command line.

@@ -31,6 +31,8 @@ const MAX_LINE: u64 = 64 << 20;
 pub struct Target {
     /// `--root`: another root of this machine, or a dead tree.
     pub root: Option<PathBuf>,
+    /// `--nvml`: the library of the NVIDIA driver.
+    pub nvml: Option<PathBuf>,
 }
 
 /// Ctrl-C, TERM and HUP: the first ends the observing, the second the program.
@@ -338,6 +340,9 @@ impl<'s> Supervisor<'s> {
         command.arg("worker");
         if let Some(root) = &self.target.root {
             command.arg("--root").arg(root);
+        }
+        if let Some(nvml) = &self.target.nvml {
+            command.arg("--nvml").arg(nvml);
         }
         // Its own process group: Ctrl-C at the terminal is for the supervisor to hear.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

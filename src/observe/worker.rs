@@ -1,5 +1,6 @@
 //! The process that asks. It may hang, crash or be killed: what it answered before has already been told.
 
+use super::Target;
 use super::protocol::{Event, Request};
 use crate::fact::Absent;
 use crate::probe::parts::{self, Job, Place, Progress};
@@ -9,11 +10,10 @@ use serde_json::{Map, Value as Json};
 use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Mutex;
 
-/// Asks what standard input names, one request a line, and tells standard output. `root` as in `--root`.
-pub fn main(root: Option<PathBuf>) -> i32 {
+/// Asks what standard input names, one request a line, and tells standard output.
+pub fn main(Target { root, nvml }: Target) -> i32 {
     // A worker whose supervisor was killed has nobody to tell.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let Ok(out) = private_output() else { return 1 };
@@ -24,6 +24,7 @@ pub fn main(root: Option<PathBuf>) -> i32 {
             Err(_) => return 1,
         },
     };
+    let source = source.with_nvml(nvml);
     let requests: Vec<Request> =
         io::stdin().lock().lines().map_while(Result::ok).filter_map(|line| Request::from_line(&line)).collect();
     let out = Mutex::new(File::from(out));

@@ -18,12 +18,16 @@ mod cpu;
 mod disks;
 mod expected;
 mod file;
+mod gpu_pairs;
+mod gpus;
 mod host;
 mod kernel;
 mod kernel_log;
 mod memory;
 mod mounts;
 mod network;
+mod nvidia;
+mod nvml;
 pub mod parts;
 mod pci;
 mod pci_names;
@@ -83,6 +87,9 @@ pub static PROBES: &[Probe] = &[
     expected::PROBE,
     disks::PROBE,
     network::PROBE,
+    nvidia::PROBE,
+    gpus::PROBE,
+    gpu_pairs::PROBE,
     file::PROBE,
     command::PROBE,
     sysctl::PROBE,

@@ -115,11 +115,6 @@ fn observe(source: &Source) -> Result<Vec<PciDevice>, Absent> {
 fn device(source: &Source, slots: &Result<HashMap<String, String>, Absent>, address: String) -> PciDevice {
     let file = |name: &str| format!("{DEVICES}/{address}/{name}");
     let hex = |name: &str| hex_digits(source, &file(name));
-    let linked = |name: &str, without: &str| match source.link(&file(name)) {
-        Ok(target) => Ok(target.rsplit('/').next().unwrap_or_default().to_string()),
-        Err(absent) if absent.reason == Reason::NotPresent => Err(Absent::not_present(without)),
-        Err(absent) => Err(absent),
-    };
     let (vendor_id, device_id) = (hex("vendor"), hex("device"));
     // `0x030200`: class, subclass and programming interface.
     let class_code = hex("class").map(|class| class.get(..4).unwrap_or_default().to_string());
@@ -132,7 +127,7 @@ fn device(source: &Source, slots: &Result<HashMap<String, String>, Absent>, addr
         vendor: vendor_id.clone().and_then(|id| vendor_name(&id)).into(),
         device: vendor_id.clone().and_then(|vendor| device_name(&vendor, &device_id)).into(),
         class: class_code.clone().and_then(|code| class_name(&code)).into(),
-        driver: linked("driver", "no driver is bound to it").into(),
+        driver: driver(source, &address).into(),
         is_nvidia_gpu: nvidia(|class| class == "0300" || class == "0302"),
         is_nvswitch: nvidia(|class| class == "0680"),
         is_network: is_class(|class| class.starts_with("02") || class == "0c06").into(),
@@ -145,7 +140,9 @@ fn device(source: &Source, slots: &Result<HashMap<String, String>, Absent>, addr
         revision: hex("revision").into(),
         parent: parent(source, &address).into(),
         physical_slot: physical_slot(slots, &address).into(),
-        iommu_group: linked("iommu_group", "it is in no IOMMU group").and_then(|group| number(&group)).into(),
+        iommu_group: linked(source, &file("iommu_group"), "it is in no IOMMU group")
+            .and_then(|group| number(&group))
+            .into(),
         subsystem_vendor_id: hex("subsystem_vendor").into(),
         subsystem_device_id: hex("subsystem_device").into(),
         is_virtual_function: source.link(&file("physfn")).is_ok(),
@@ -156,14 +153,74 @@ fn device(source: &Source, slots: &Result<HashMap<String, String>, Absent>, addr
     }
 }
 
+/// What other probes want to know of a device, without asking it.
+pub(super) struct Basics {
+    pub device_id: Result<String, Absent>,
+    pub device: Result<String, Absent>,
+    pub driver: Result<String, Absent>,
+    pub numa_node: Result<u32, Absent>,
+    pub local_cpus: Result<String, Absent>,
+}
+
+impl Basics {
+    pub(super) fn of(source: &Source, address: &str) -> Basics {
+        let file = |name: &str| format!("{DEVICES}/{address}/{name}");
+        let device_id = hex_digits(source, &file("device"));
+        Basics {
+            device: device_name(NVIDIA, &device_id),
+            device_id,
+            driver: driver(source, address),
+            numa_node: numa_node(source, &file("numa_node")),
+            local_cpus: source.line(&file("local_cpulist")),
+        }
+    }
+}
+
+/// Addresses of the GPUs of NVIDIA. Virtual functions are left out: they belong to virtual machines.
+pub(super) fn nvidia_gpus(source: &Source) -> Result<Vec<String>, Absent> {
+    let is_gpu = |address: &String| {
+        let hex = |name: &str| hex_digits(source, &format!("{DEVICES}/{address}/{name}"));
+        hex("vendor").is_ok_and(|vendor| vendor == NVIDIA)
+            && hex("class").is_ok_and(|class| class.starts_with("0300") || class.starts_with("0302"))
+            && source.link(&format!("{DEVICES}/{address}/physfn")).is_err()
+    };
+    Ok(source.names(DEVICES)?.into_iter().filter(|name| is_address(name)).filter(is_gpu).collect())
+}
+
+/// Whether a device's configuration space reads as nothing but ff. It may hang.
+pub(super) fn is_dead(source: &Source, address: &str) -> Result<bool, Absent> {
+    // One byte short of the header that everybody may read, because one more than this is asked for.
+    let config = source.bytes(&format!("{DEVICES}/{address}/config"), 63);
+    config.map(|(bytes, _)| !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0xff))
+}
+
+/// What the port above a device can do: speed in GT/s, lanes.
+pub(super) fn slot(source: &Source, address: &str) -> (Result<f64, Absent>, Result<u32, Absent>) {
+    match parent(source, address).map(|parent| link(source, &format!("{DEVICES}/{parent}"))) {
+        Ok(link) => (link.max_speed_gts.0, link.max_width.0),
+        Err(absent) => (Err(absent.clone()), Err(absent)),
+    }
+}
+
+fn driver(source: &Source, address: &str) -> Result<String, Absent> {
+    linked(source, &format!("{DEVICES}/{address}/driver"), "no driver is bound to it")
+}
+
+/// The last part of where a link leads.
+fn linked(source: &Source, path: &str, without: &str) -> Result<String, Absent> {
+    match source.link(path) {
+        Ok(target) => Ok(target.rsplit('/').next().unwrap_or_default().to_string()),
+        Err(absent) if absent.reason == Reason::NotPresent => Err(Absent::not_present(without)),
+        Err(absent) => Err(absent),
+    }
+}
+
 /// The part that asks the device itself.
 fn part<'a>(source: &'a Source, index: usize, device: &PciDevice) -> Part<'a> {
     let address = device.address.clone();
     let place = Place::new(format!("/{index}"), &["dead", "link"], format!("PCI device {address}"), DEVICE_DEADLINE);
     let ask = move || {
-        // One byte short of the header that everybody may read, because one more than this is asked for.
-        let config = source.bytes(&format!("{DEVICES}/{address}/config"), 63);
-        let dead = config.map(|(bytes, _)| !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0xff));
+        let dead = is_dead(source, &address);
         let link = match dead {
             Ok(true) => link_without(&Absent::failed("the device does not answer")),
             _ => link(source, &format!("{DEVICES}/{address}")),

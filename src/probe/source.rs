@@ -3,7 +3,7 @@
 //! All access of all probes goes through [`Source`], so one parser serves the live node, a host seen from inside a
 //! container (`--root /host`) and a dead tree of files (`--root DIR` with `DIR/punchlist-observations.yaml`).
 
-use super::subprocess;
+use super::{nvml, subprocess};
 use crate::fact::{Absent, Reason};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 /// The file that makes a folder a dead tree: what files cannot hold.
@@ -33,6 +33,8 @@ pub struct Source {
     /// Where folders below another root lead to. Probes read many files of each, and every look-up costs a system
     /// call for each component of the path.
     folders: Mutex<HashMap<PathBuf, PathBuf>>,
+    nvml_path: Option<PathBuf>,
+    nvml: OnceLock<Result<nvml::Library, nvml::Refusal>>,
 }
 
 /// What a dead tree says besides its files: the content of [`OBSERVATIONS_FILE`].
@@ -175,7 +177,7 @@ pub enum SourceError {
 impl Source {
     /// This machine.
     pub fn live() -> Source {
-        Source { root: PathBuf::from("/"), recorded: None, folders: Mutex::default() }
+        Source::new(PathBuf::from("/"), None)
     }
 
     /// Another root of this machine, or a dead tree when it holds [`OBSERVATIONS_FILE`].
@@ -197,12 +199,31 @@ impl Source {
                 message: error.to_string(),
             })?),
         };
-        Ok(Source { root: root_path, recorded, folders: Mutex::default() })
+        Ok(Source::new(root_path, recorded))
     }
 
     /// A dead tree with this recording: for tests.
     pub fn dead(root: &Path, recorded: Recorded) -> Source {
-        Source { root: root.to_path_buf(), recorded: Some(recorded), folders: Mutex::default() }
+        Source::new(root.to_path_buf(), Some(recorded))
+    }
+
+    fn new(root: PathBuf, recorded: Option<Recorded>) -> Source {
+        Source { root, recorded, folders: Mutex::default(), nvml_path: None, nvml: OnceLock::new() }
+    }
+
+    /// The same machine, with this file as the library of its NVIDIA driver.
+    pub fn with_nvml(self, path: Option<PathBuf>) -> Source {
+        Source { nvml_path: path, ..self }
+    }
+
+    /// The file that was given as the library of the NVIDIA driver.
+    pub(super) fn nvml_path(&self) -> Option<&Path> {
+        self.nvml_path.as_deref()
+    }
+
+    /// The library of the NVIDIA driver, started at the first call. May hang for ever, and crash the process.
+    pub(super) fn nvml(&self) -> Result<&nvml::Library, &nvml::Refusal> {
+        self.nvml.get_or_init(|| nvml::start(self, self.nvml_path())).as_ref()
     }
 
     /// Whether this is the machine we run on, seen from its own root.
