@@ -1,8 +1,10 @@
 //! A snapshot gives the same outcomes as the node it was taken of, on any machine.
 
+mod common;
+
+use common::{machine, machines, punchlist_on};
 use serde_json::Value as Json;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn punchlist(arguments: &[&str]) -> Output {
@@ -10,8 +12,7 @@ fn punchlist(arguments: &[&str]) -> Output {
 }
 
 /// The outcomes without the times that probes took.
-fn outcomes(arguments: &[&str]) -> Json {
-    let output = punchlist(arguments);
+fn outcomes(output: &Output) -> Json {
     let report: Json = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     let mut outcomes = report["outcomes"].clone();
@@ -24,24 +25,25 @@ fn outcomes(arguments: &[&str]) -> Json {
 #[test]
 fn every_recorded_machine_is_judged_the_same_from_its_snapshot() {
     let folder = tempfile::tempdir().unwrap();
-    let machines = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machines");
-    let machines: Vec<PathBuf> = fs::read_dir(machines).unwrap().map(|entry| entry.unwrap().path()).collect();
-    for machine in machines {
-        let root = machine.to_str().unwrap();
+    for machine in machines() {
         let file = folder.path().join(machine.file_name().unwrap()).with_extension("json");
-        let file = file.to_str().unwrap();
-        let taken = punchlist(&["snapshot", "--root", root, "-o", file]);
+        let taken = punchlist_on(&machine, "snapshot").arg("-o").arg(&file).output().unwrap();
         assert_eq!(taken.status.code(), Some(0), "{}", String::from_utf8_lossy(&taken.stderr));
-        let live = outcomes(&["run", "--root", root, "--format", "json"]);
-        assert_eq!(outcomes(&["run", "--from", file, "--format", "json"]), live, "{root}");
+        let live = punchlist_on(&machine, "run").args(["--format", "json"]).output().unwrap();
+        let later = punchlist(&["run", "--format", "json", "--from", file.to_str().unwrap()]);
+        let (later, live) = (outcomes(&later), outcomes(&live));
+        for (later, live) in later.as_array().unwrap().iter().zip(live.as_array().unwrap()) {
+            assert_eq!(later, live, "{}", machine.display());
+        }
+        assert_eq!(later.as_array().unwrap().len(), live.as_array().unwrap().len());
     }
 }
 
 #[test]
 fn what_is_no_snapshot_is_said_to_be_none() {
     let folder = tempfile::tempdir().unwrap();
-    let machine = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machines/docker-container");
-    let whole = String::from_utf8(punchlist(&["snapshot", "--root", machine.to_str().unwrap()]).stdout).unwrap();
+    let taken = punchlist_on(&machine("docker-container"), "snapshot").output().unwrap();
+    let whole = String::from_utf8(taken.stdout).unwrap();
     let zeros = vec![0u8; 1 << 20];
     for (name, content, expected) in [
         ("cut", whole.as_bytes()[..whole.len() / 2].to_vec(), "cut off"),
@@ -66,14 +68,13 @@ fn what_is_no_snapshot_is_said_to_be_none() {
 #[test]
 fn a_snapshot_from_before_a_probe_existed_leaves_its_checks_unknown() {
     let folder = tempfile::tempdir().unwrap();
-    let machine = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machines/epyc-node");
-    let taken = punchlist(&["snapshot", "--root", machine.to_str().unwrap()]);
+    let taken = punchlist_on(&machine("epyc-node"), "snapshot").output().unwrap();
     let mut snapshot: Json = serde_json::from_slice(&taken.stdout).unwrap();
     snapshot["observations"]["plain"].as_object_mut().unwrap().remove("memory");
     let file = folder.path().join("old.json");
     fs::write(&file, snapshot.to_string()).unwrap();
-    let outcomes =
-        outcomes(&["run", "--from", file.to_str().unwrap(), "--format", "json", "--only", "memory.available"]);
+    let later = punchlist(&["run", "--from", file.to_str().unwrap(), "--format", "json", "--only", "memory.available"]);
+    let outcomes = outcomes(&later);
     assert_eq!(outcomes[0]["status"], "unknown", "{outcomes}");
     assert_eq!(outcomes[0]["reason"]["absent"], "not_recorded", "{outcomes}");
 }
