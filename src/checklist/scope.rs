@@ -64,6 +64,9 @@ pub struct Instance {
     pub standing: Standing,
 }
 
+/// The most subjects that one check may have. The largest honest one has a subject for each process of a node.
+const MOST_SUBJECTS: usize = 20_000;
+
 /// The regular expression of an id with `*` for any text.
 pub fn id_pattern(pattern: &str) -> Regex {
     let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
@@ -145,6 +148,10 @@ pub fn instances(checklist: &Checklist, check: &Check, scope: &Scope) -> Vec<Ins
     }
     let mut instances = Vec::new();
     expand(&check.for_each, None, scope, &mut instances);
+    if instances.len() > MOST_SUBJECTS {
+        let detail = format!("its loops lead to more than {MOST_SUBJECTS} subjects");
+        return node(Standing::Absent(Absent::failed(detail)));
+    }
     for instance in &mut instances {
         if let (Standing::Asked, Some(when)) = (&instance.standing, &check.when) {
             instance.standing = condition(&when.value, &instance.scope);
@@ -180,12 +187,21 @@ fn expand(loops: &[Loop], parent: Option<Subject>, scope: &Scope, instances: &mu
     match items {
         Err(standing) => instances.push(Instance { subject: subject(), scope: scope.clone(), standing }),
         Ok(items) => {
-            for (number, item) in items.into_iter().enumerate() {
+            for (number, (item, doubt)) in items.into_iter().enumerate() {
                 let (kind, key) = name_of(first, &item, number);
                 let subject = Subject { kind, key: Some(key), parent: parent.clone().map(Box::new) };
                 let mut inside = scope.extend();
                 inside.set(&first.name.text, Ok(item));
-                expand(rest, Some(subject), &inside, instances);
+                match doubt {
+                    None => expand(rest, Some(subject), &inside, instances),
+                    Some(absent) => {
+                        let standing = Standing::Absent(absent);
+                        instances.push(Instance { subject, scope: inside, standing });
+                    }
+                }
+                if instances.len() > MOST_SUBJECTS {
+                    return;
+                }
             }
         }
     }

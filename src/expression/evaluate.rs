@@ -1,6 +1,6 @@
 //! Evaluating an expression, and saying why it is false or cannot be told.
 
-use super::facts::{Fact, carried, cel_json, counted_too_many, short_number, start_counting, to_json};
+use super::facts::{Fact, carried, cel_json, count_step, counted_too_many, short_number, start_counting, to_json};
 use super::functions::ENVIRONMENT;
 use super::tree::{FACTS, Loop, LoopKind, children, comparison_words, free_name, write};
 use super::{Expression, Scope};
@@ -27,7 +27,7 @@ impl Expression {
     /// Whether the expression holds. An error is an absence: nobody could tell.
     pub fn holds(&self, scope: &Scope) -> Result<bool, Absent> {
         let context = context(scope);
-        let found = self.resolved(&context)?;
+        let found = resolved(&self.tree, &context, self.text())?;
         match found.downcast_ref::<CelBool>() {
             Some(holds) => Ok(*holds.inner()),
             None => Err(Absent::failed(format!("`{}` is neither true nor false", self.text()))),
@@ -37,36 +37,36 @@ impl Expression {
     /// The expression's value.
     pub fn value(&self, scope: &Scope) -> Result<Fact, Absent> {
         let context = context(scope);
-        self.resolved(&context).map(Fact)
+        resolved(&self.tree, &context, self.text()).map(Fact)
     }
 
-    /// The elements of the list that the expression gives.
-    pub fn items(&self, scope: &Scope) -> Result<Vec<Fact>, Absent> {
-        let value = self.value(scope)?;
-        let list = value.0.as_iterable().ok_or_else(|| Absent::failed(format!("`{}` is not a list", self.text())))?;
-        let mut items = Vec::new();
-        let mut iterator = list.iter();
-        while let Some(item) = iterator.next() {
-            items.push(Fact(item.clone_as_boxed()));
+    /// The elements of the list that the expression gives. Where it filters a list, an element of which nobody could
+    /// tell whether it belongs comes with the reason; one that lacks what is asked for does not belong.
+    pub fn items(&self, scope: &Scope) -> Result<Vec<(Fact, Option<Absent>)>, Absent> {
+        if let Expr::Comprehension(comprehension) = &self.tree.expr
+            && let Some(Loop { kind: LoopKind::Filter, range, variable, predicate: Some(predicate), .. }) =
+                Loop::of(comprehension)
+        {
+            let context = context(scope);
+            let mut items = Vec::new();
+            for item in elements(&*resolved(range, &context, self.text())?, self.text())? {
+                let mut inside = context.new_inner_scope();
+                inside.add_variable_as_val(variable, item.0.clone_as_boxed());
+                let belongs = resolved(predicate, &inside, self.text());
+                match belongs.map(|value| value.downcast_ref::<CelBool>().map(|belongs| *belongs.inner())) {
+                    Ok(Some(true)) => items.push((item, None)),
+                    Ok(Some(false)) => {}
+                    Ok(None) => {
+                        return Err(Absent::failed(format!("`{}` is neither true nor false", write(predicate))));
+                    }
+                    Err(absent) if absent.reason.does_not_apply() => {}
+                    Err(absent) => items.push((item, Some(absent))),
+                }
+            }
+            return Ok(items);
         }
-        Ok(items)
-    }
-
-    fn resolved(&self, context: &Context<'_, 'static>) -> Result<Box<dyn Val>, Absent> {
-        start_counting();
-        let result = Value::resolve_val(&self.tree, context);
-        if counted_too_many() {
-            return Err(Absent::failed(format!("`{}` visits too many elements", self.text())));
-        }
-        result.map(|value| value.into_owned()).map_err(|error| {
-            start_counting();
-            let mut absences = Vec::new();
-            blame(&self.tree, context, &mut absences);
-            absences
-                .into_iter()
-                .min_by_key(|absent| absent.reason)
-                .unwrap_or_else(|| Absent::failed(plain_error(&error)))
-        })
+        let items = elements(&*self.value(scope)?.0, self.text())?;
+        Ok(items.into_iter().map(|item| (item, None)).collect())
     }
 
     /// Why the expression is false: the smallest parts that make it so.
@@ -85,6 +85,33 @@ impl Expression {
         paths(&self.tree, &mut leaves);
         values(&leaves, &context)
     }
+}
+
+/// The value of a node. An error is an absence, for the reason that counts most of all that led to it.
+fn resolved(node: &IdedExpr, context: &Context<'_, 'static>, text: &str) -> Result<Box<dyn Val>, Absent> {
+    start_counting();
+    let result = Value::resolve_val(node, context);
+    if counted_too_many() {
+        return Err(Absent::failed(format!("`{text}` takes too many steps")));
+    }
+    result.map(|value| value.into_owned()).map_err(|error| {
+        start_counting();
+        let mut absences = Vec::new();
+        blame(node, context, &mut absences);
+        let worst = absences.into_iter().min_by_key(|absent| absent.reason);
+        worst.unwrap_or_else(|| Absent::failed(plain_error(&error)))
+    })
+}
+
+/// The elements of a list.
+fn elements(list: &(dyn Val + 'static), text: &str) -> Result<Vec<Fact>, Absent> {
+    let list = list.as_iterable().ok_or_else(|| Absent::failed(format!("`{text}` is not a list")))?;
+    let mut items = Vec::new();
+    let mut iterator = list.iter();
+    while let Some(item) = iterator.next() {
+        items.push(Fact(item.clone_as_boxed()));
+    }
+    Ok(items)
 }
 
 fn context(scope: &Scope) -> Context<'static, 'static> {
@@ -109,6 +136,10 @@ fn each_element(
     let mut items = list.iter();
     let mut number = 0;
     while let Some(item) = items.next() {
+        // To explain is to evaluate again, so it is bounded as evaluating is.
+        if !count_step() {
+            return;
+        }
         let mut inside = context.new_inner_scope();
         inside.add_variable_as_val(found.variable, item.clone_as_boxed());
         visit(number, item, &inside);

@@ -30,10 +30,20 @@ pub(super) fn start_counting() {
     STEPS.set(0);
 }
 
+/// Counts a step; false once there were too many.
+pub(super) fn count_step() -> bool {
+    STEPS.set(STEPS.get() + 1);
+    !counted_too_many()
+}
+
 /// Whether the evaluation visited more elements than it may; its result is then worth nothing.
 pub(super) fn counted_too_many() -> bool {
     STEPS.get() > MAX_STEPS
 }
+
+/// The path of what a command printed as JSON, and how paths of its parts go on.
+const PRINTED: &str = ".json";
+const PRINTED_INSIDE: &str = ".json.";
 
 type Field = Result<Box<dyn Val>, Absent>;
 
@@ -145,13 +155,15 @@ fn from_json(value: &Json, path: &str) -> Box<dyn Val> {
             items.iter().enumerate().map(|(n, item)| from_json(item, &format!("{path}[{n}]"))).collect(),
         ))),
         Json::Object(fields) => {
+            // Below `json` stands what a command printed: whatever looks like an absence there is the command's own.
+            let printed = path.ends_with(PRINTED) || path.contains(PRINTED_INSIDE);
             let own = fields
                 .iter()
                 .map(|(name, value)| {
                     let field = match Absent::from_json(value) {
-                        Some(absent) => Err(absent),
-                        None if path.is_empty() => Ok(from_json(value, name)),
-                        None => Ok(from_json(value, &format!("{path}.{name}"))),
+                        Some(absent) if !printed => Err(absent),
+                        _ if path.is_empty() => Ok(from_json(value, name)),
+                        _ => Ok(from_json(value, &format!("{path}.{name}"))),
                     };
                     (name.clone(), field)
                 })
@@ -370,7 +382,7 @@ impl Iterable for Record {
         Self: 'v,
     {
         let keys = self.0.keys.get_or_init(|| self.0.own.keys().map(|key| CelString::from(key.clone())).collect());
-        Box::new(Steps(keys.iter().map(|key| key as &(dyn Val + 'static))))
+        Box::new(Lent(keys.iter().map(|key| key as &(dyn Val + 'static))))
     }
 }
 
@@ -468,16 +480,15 @@ impl Iterable for List {
     where
         Self: 'v,
     {
-        Box::new(Steps(self.0.iter().map(|item| &**item)))
+        Box::new(Lent(self.0.iter().map(|item| &**item)))
     }
 }
 
-/// Lends out elements, and ends early once the evaluation has visited more than it may.
-struct Steps<I>(I);
+/// Lends out elements.
+struct Lent<I>(I);
 
-impl<'b, 'v, I: Iterator<Item = &'b (dyn Val + 'static)>> CelIterator<'b, 'v> for Steps<I> {
+impl<'b, 'v, I: Iterator<Item = &'b (dyn Val + 'static)>> CelIterator<'b, 'v> for Lent<I> {
     fn next(&mut self) -> Option<&'b (dyn Val + 'v)> {
-        STEPS.set(STEPS.get() + 1);
-        if counted_too_many() { None } else { self.0.next().map(|item| item as _) }
+        self.0.next().map(|item| item as _)
     }
 }

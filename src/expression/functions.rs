@@ -1,8 +1,9 @@
 //! The functions that expressions may call: CEL's own, a few of its string and list extensions, and ours for texts.
 
-use super::facts::short_number;
+use super::facts::{count_step, short_number};
 use super::schema::Type;
-use cel::common::types::{CelDouble, CelInt, CelString, DOUBLE_TYPE, INT_TYPE};
+use super::tree::STEP;
+use cel::common::types::{CelDouble, CelInt, CelString, DOUBLE_TYPE, DYN_TYPE, INT_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 use std::sync::{Arc, LazyLock};
@@ -18,6 +19,7 @@ pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
         .and_then(|()| {
             env.add_overload("seconds", "seconds_of_double", vec![DOUBLE_TYPE], |args| text(args, human_seconds))
         })
+        .and_then(|()| env.add_overload(STEP, "step", vec![DYN_TYPE], step))
         .and_then(|()| env.add_overload("round", "round_int", vec![INT_TYPE], round))
         .and_then(|()| env.add_overload("round", "round_double", vec![DOUBLE_TYPE], round));
     added.expect("the names of these functions are free in cel =0.15.0, the version that Cargo.toml names");
@@ -128,7 +130,16 @@ fn text<'b, 'v>(args: Arguments<'b, 'v>, write: fn(f64) -> String) -> Result<Cow
 }
 
 fn round<'b, 'v>(args: Arguments<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    Ok(CowVal::owned(CelInt::from(number(args[0].as_ref())?.round() as i64)))
+    let number = number(args[0].as_ref())?;
+    if !number.is_finite() {
+        return Err(ExecutionError::function_error("round", "no finite number"));
+    }
+    Ok(CowVal::owned(CelInt::from(number.round() as i64)))
+}
+
+/// Counts a step of a loop and hands its argument on.
+fn step<'b, 'v>(mut args: Arguments<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    if count_step() { Ok(args.swap_remove(0)) } else { Err(ExecutionError::InternalError("too many steps".into())) }
 }
 
 /// `1.5 TiB`: a size as a person reads it, in powers of 1024 (IEC 80000-13).

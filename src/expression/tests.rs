@@ -110,11 +110,35 @@ fn has_is_false_for_what_is_not_there_and_cannot_tell_what_nobody_could_see() {
 }
 
 #[test]
+fn what_is_not_a_number_is_not_rounded_to_one() {
+    assert_eq!(holds("round(0.0 / 0.0) < 90").unwrap_err().reason, Reason::Failed);
+}
+
+#[test]
+fn what_a_command_printed_is_never_taken_for_an_absence() {
+    let mut scope = Scope::new();
+    scope.set_json("c", &json!({"json": {"n": {"absent": "not_present"}}, "stdout": {"absent": "denied"}}));
+    assert_eq!(Expression::parse("c.json.n.absent == \"not_present\"").unwrap().holds(&scope), Ok(true));
+    assert_eq!(Expression::parse("c.stdout == \"\"").unwrap().holds(&scope).unwrap_err().reason, Reason::Denied);
+}
+
+#[test]
 fn two_nested_loops_over_a_huge_list_end_with_an_error() {
     let mut scope = Scope::new();
     scope.set_json("many", &json!(vec![1; 4000]));
     let expression = Expression::parse("many.exists(a, many.exists(b, a + b == 9))").unwrap();
     assert_eq!(expression.holds(&scope).unwrap_err().reason, Reason::Failed);
+    let own = "\"".to_string() + &"x".repeat(300) + "\"";
+    for text in [
+        format!("{own}.split(\"\").exists(a, {own}.split(\"\").exists(b, {own}.split(\"\").exists(c, a + b == c)))"),
+        "many.map(a, many.map(b, a + b)).size() == 1".into(),
+        "many.filter(a, many.filter(b, a == b).size() > 1).size() == 1".into(),
+        "many.map(a, many.exists(b, b.nothing)).size() == 1".into(),
+    ] {
+        let began = std::time::Instant::now();
+        assert_eq!(Expression::parse(&text).unwrap().holds(&scope).unwrap_err().reason, Reason::Failed, "{text}");
+        assert!(began.elapsed().as_secs() < 20, "{text}: {:?}", began.elapsed());
+    }
     assert_eq!(Expression::parse("many.size() == 4000").unwrap().holds(&scope), Ok(true));
 }
 

@@ -6,6 +6,9 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValu
 /// The hidden name that all observations and parameters are fields of. An author cannot write it.
 pub(super) const FACTS: &str = "@facts";
 
+/// The hidden function that counts the steps of loops; its value is its argument's.
+pub(super) const STEP: &str = "@step";
+
 /// A loop as the author wrote it: cel expands `all`, `exists` and the like while it parses.
 pub(super) struct Loop<'e> {
     pub kind: LoopKind,
@@ -52,17 +55,51 @@ impl<'e> Loop<'e> {
             (Expr::Literal(LiteralValue::Int(_)), op::CONDITIONAL) => {
                 found(LoopKind::ExistsOne, step.args.first(), None)
             }
-            (Expr::List(_), op::ADD) => found(LoopKind::Map, None, appended(step)),
+            (Expr::List(_), op::ADD) => found(LoopKind::Map, None, appended(step).map(uncounted)),
             (Expr::List(_), op::CONDITIONAL) => {
                 let Expr::Call(append) = &step.args.get(1)?.expr else { return None };
                 let element = appended(append)?;
                 if matches!(&element.expr, Expr::Ident(name) if name == variable) {
-                    found(LoopKind::Filter, step.args.first(), None)
+                    found(LoopKind::Filter, step.args.first().map(uncounted), None)
                 } else {
-                    found(LoopKind::Map, step.args.first(), Some(element))
+                    found(LoopKind::Map, step.args.first().map(uncounted), Some(element))
                 }
             }
             _ => None,
+        }
+    }
+}
+
+/// `x` of `@step(x)`.
+fn uncounted(node: &IdedExpr) -> &IdedExpr {
+    match &node.expr {
+        Expr::Call(call) if call.func_name == STEP => &call.args[0],
+        _ => node,
+    }
+}
+
+/// Makes a node count as a step of its loop whenever it is evaluated.
+fn count(node: &mut IdedExpr) {
+    let inside = std::mem::take(node);
+    let id = inside.id;
+    let call = CallExpr { func_name: STEP.into(), target: None, args: vec![inside] };
+    *node = IdedExpr { id, expr: Expr::Call(call) };
+}
+
+/// Makes every round of a loop count. `map` and `filter` never look at the loop's condition, the others go on when
+/// their predicate is an error: so for the first it is what they evaluate for each element, for the others the
+/// condition.
+fn count_rounds(comprehension: &mut ComprehensionExpr) {
+    if !matches!(comprehension.accu_init.expr, Expr::List(_)) {
+        return count(&mut comprehension.loop_cond);
+    }
+    let Expr::Call(step) = &mut comprehension.loop_step.expr else { return };
+    match step.func_name.as_str() {
+        op::CONDITIONAL => step.args.first_mut().into_iter().for_each(count),
+        _ => {
+            if let Some(Expr::List(list)) = step.args.get_mut(1).map(|list| &mut list.expr) {
+                list.elements.first_mut().into_iter().for_each(count);
+            }
         }
     }
 }
@@ -97,7 +134,8 @@ pub(super) fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
     }
 }
 
-/// Turns every free name into a field of [`FACTS`], so that an absent probe is an absent field like any other.
+/// Turns every free name into a field of [`FACTS`], so that an absent probe is an absent field like any other, and
+/// makes loops count their rounds.
 pub(super) fn root(node: &mut IdedExpr, bound: &mut Vec<String>) {
     match &mut node.expr {
         Expr::Ident(name) if !name.starts_with('@') && !bound.contains(name) => {
@@ -124,6 +162,7 @@ pub(super) fn root(node: &mut IdedExpr, bound: &mut Vec<String>) {
             bound.push(comprehension.iter_var.clone());
             root(&mut comprehension.loop_step, bound);
             bound.pop();
+            count_rounds(comprehension);
         }
         _ => {}
     }
