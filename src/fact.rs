@@ -217,6 +217,9 @@ pub struct Incident {
     pub part: String,
     /// What happened: `did not answer in 3 s`, `the worker was killed by signal 11`.
     pub what: String,
+    /// The detail of every absence that came of it.
+    #[serde(default)]
+    pub detail: String,
     /// Whether it was a deadline (else a crash).
     pub timed_out: bool,
 }

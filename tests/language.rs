@@ -148,6 +148,86 @@ fn a_loop_gives_one_outcome_for_each_subject() {
 }
 
 #[test]
+fn an_element_that_cannot_be_told_costs_only_itself() {
+    let machine = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = machine.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(
+        "proc/1/mountinfo",
+        "22 1 259:2 / / rw - ext4 /dev/sda1 rw\n23 22 259:3 / /data rw - xfs /dev/sdb1 rw\n\
+        24 22 0:40 / /home rw - nfs4 nfs1:/home rw\n",
+    );
+    write("etc/fstab", "nfs9:/x /tools nfs defaults 0 0\n");
+    write(
+        "punchlist-observations.yaml",
+        "recorded: 2026-11-20T08:15:00Z\nfile_systems:\n  /: { size_bytes: 100, free_bytes: 0 }\n  /data: { size_bytes: \
+         100, free_bytes: 100 }\n  /home: { absent: timeout, detail: /home did not answer in 3 s }\n",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.yaml");
+    let check = "{ id: own.a, title: t, for_each: { mount: 'mounts.filter(m, !m.is_pseudo && m.space.used_percent > 50)' }, expect: 'false' }";
+    fs::write(&file, checklist(&[check])).unwrap();
+    let run = |format: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_punchlist"))
+            .args(["run", "--only", "own.*", "--format", format, "--root"])
+            .arg(machine.path())
+            .arg(&file)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let report: Json = serde_json::from_str(&run("json")).unwrap();
+    let found: Vec<(&str, &str)> = report["outcomes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["subject"]["key"].as_str().unwrap_or("node"), one["status"].as_str().unwrap()))
+        .collect();
+    // The full one is found; the hung one is unknown; the empty one and the one that is not mounted are left out.
+    assert_eq!(found, [("/", "critical"), ("/home", "unknown")]);
+    let text = run("text");
+    assert!(text.contains("CRITICAL  /home did not answer in 3 s"), "{text}");
+}
+
+#[test]
+fn what_is_needed_never_loads_the_node_unasked() {
+    let trace = tempfile::tempdir().unwrap();
+    let touched = trace.path().join("touched");
+    let checks = checklist(&[
+        &format!(
+            "{{ id: own.load, title: t, effect: disrupts, observe: {{ c: {{ command: {{ argv: [touch, '{}'] }} }} }}, expect: c.exit_status == 0 }}",
+            touched.display()
+        ),
+        "{ id: own.reader, title: t, needs: [own.load], expect: 'true' }",
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.yaml");
+    fs::write(&file, checks).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_punchlist"))
+        .args(["run", "--only", "own.reader", "--all"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!touched.exists(), "{text}");
+    assert!(text.contains("needs own.load, which is left out of this run"), "{text}");
+}
+
+#[test]
+fn numbers_in_arguments_stay_as_they_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.yaml");
+    let check = "{ id: own.a, title: t, observe: { c: { command: { argv: [echo, 1.10, 0x1F, 1e3, True] } } }, expect: 'c.stdout == \"1.10 0x1F 1e3 True\\n\"' }";
+    fs::write(&file, checklist(&[check])).unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_punchlist")).args(["run", "--only", "own.*"]).arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn a_check_waits_for_what_it_needs() {
     let with = |first: &str| -> Json {
         let second = "{ id: own.b, title: t, needs: [own.a], expect: 'true' }";

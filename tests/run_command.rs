@@ -253,7 +253,7 @@ fn a_run_ends_by_its_deadline_with_a_report() {
     assert!(text.contains("The run was ended early by its deadline of 1500 ms."), "{text}");
     assert!(text.contains("sleep 60 did not answer before the run's deadline of 1500 ms"), "{text}");
     assert!(text.contains("pass      own.quick"), "{text}");
-    assert_eq!(output.status.code(), Some(2), "what hangs is a finding");
+    assert_eq!(output.status.code(), Some(3), "that the run was too short is no finding");
     assert!(err(&output).contains("punchlist: waiting for command sleep 60"), "{}", err(&output));
 }
 
@@ -283,6 +283,51 @@ fn ctrl_c_term_and_hup_end_in_a_report() {
         assert!(text.contains(&format!("The run was ended early by {name}.")), "{text}");
         assert!(text.contains("pass      own.quick"), "{text}");
         assert!(text.contains("PUNCH LIST · nothing to fix"), "an interrupted question is no finding: {text}");
+    }
+}
+
+#[test]
+fn a_command_that_does_not_end_in_time_is_an_item_of_its_own() {
+    let (_folder, file) = own(&command_check("slow", "[sleep, '61']", "300ms"));
+    let output = punchlist().args(["run", "--only", "own.*"]).arg(&file).output().unwrap();
+    let text = out(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("CRITICAL  `sleep 61` did not end in 0.3 s"), "{text}");
+    assert!(text.contains("1 outcome: own.slow"), "{text}");
+}
+
+#[test]
+fn our_own_limits_never_read_as_broken_hardware() {
+    let (_folder, file) = own("  - { id: own.quick, title: t, expect: 'host.name != \"\"' }\n");
+    for (limit, what) in [("ulimit -n 6", "files"), ("ulimit -u 1", "processes")] {
+        let script = format!("{limit}; exec \"$0\" run --only own.quick --all \"$1\"");
+        let output =
+            Command::new("bash").args(["-c", &script, env!("CARGO_BIN_EXE_punchlist")]).arg(&file).output().unwrap();
+        let text = out(&output);
+        assert!(!text.contains("CRITICAL"), "{what}: {text}{}", err(&output));
+    }
+}
+
+#[test]
+fn nothing_waits_for_a_pipe_that_nobody_writes_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = |name: &str| {
+        let path = folder.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        path
+    };
+    let root = pipe("punchlist-observations.yaml");
+    let yaml = pipe("own.yaml");
+    for arguments in [
+        vec!["run".into(), "--root".into(), root.parent().unwrap().to_path_buf().into_os_string()],
+        vec!["run".into(), "--from".into(), yaml.clone().into_os_string()],
+        vec!["lint".into(), yaml.clone().into_os_string()],
+        vec!["lint".into(), folder.path().as_os_str().to_os_string()],
+    ] {
+        let began = Instant::now();
+        let output = punchlist().args(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(65), "{arguments:?}: {}", err(&output));
+        assert!(began.elapsed() < Duration::from_secs(2), "{arguments:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::problem::{Place, Problems, SourceFile};
 use super::{Argument, Ask, Cause, Check, Checklist, Loop, Param, ParamType, Placed, Word};
-use crate::expression::{Expression, Mistake, Names, Schemas, Text, Type, near};
+use crate::expression::{Expression, Mistake, Names, Schemas, Text, Type, last_line, near};
 use crate::probe;
 use regex::Regex;
 use serde_json::{Value as Json, json};
@@ -344,14 +344,14 @@ impl<'c> Checker<'c> {
                     self.argument(key, item, item_schema, names, problems);
                 }
             }
-            (Argument::Plain(Json::Bool(_)), Type::Bool)
-            | (Argument::Plain(Json::Number(_)), Type::Int | Type::Double)
+            (Argument::Plain(Json::Bool(_), _), Type::Bool)
+            | (Argument::Plain(Json::Number(_), _), Type::Int | Type::Double)
             // A number where a text is wanted is taken as it reads: `argv: [sleep, 1]`.
-            | (Argument::Plain(_), Type::Text | Type::Any) => {}
+            | (Argument::Plain(..), Type::Text | Type::Any) => {}
             _ => {
                 let found = match argument {
                     Argument::List(_) => "a list",
-                    Argument::Plain(Json::Bool(_)) => "true or false",
+                    Argument::Plain(Json::Bool(_), _) => "true or false",
                     _ => "a number",
                 };
                 let message = format!("`{}` is {}, this is {found}", key.text, wanted.name());
@@ -369,9 +369,7 @@ impl<'c> Checker<'c> {
         match schema["format"].as_str() {
             Some("regex") => {
                 if let Err(error) = Regex::new(&written) {
-                    let said = error.to_string();
-                    let said = said.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                    let message = format!("not a regular expression: {said}");
+                    let message = format!("not a regular expression: {}", last_line(&error.to_string()));
                     problems
                         .add(self.file, text.place, message)
                         .help("a brace of a pattern is written twice: `[0-9]{{4}}`");

@@ -161,9 +161,7 @@ impl Decoder<'_> {
     fn text(&mut self, node: &Node) -> Option<Placed<()>> {
         let text = match &node.kind {
             Kind::Text(text) => text.clone(),
-            Kind::Bool(value) => value.to_string(),
-            Kind::Int(value) => value.to_string(),
-            Kind::Float(_) => self.raw(node.place),
+            Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => self.raw(node.place),
             _ => {
                 self.expected(node, "a text");
                 return None;
@@ -401,9 +399,9 @@ impl Decoder<'_> {
     fn argument(&mut self, node: &Node) -> Option<Argument> {
         match &node.kind {
             Kind::Text(_) => self.parsed(node, Text::parse).map(Argument::Text),
-            Kind::Bool(value) => Some(Argument::Plain(Json::from(*value))),
-            Kind::Int(value) => Some(Argument::Plain(Json::from(*value))),
-            Kind::Float(value) => Some(Argument::Plain(Json::from(*value))),
+            Kind::Bool(value) => Some(Argument::Plain(Json::from(*value), self.raw(node.place))),
+            Kind::Int(value) => Some(Argument::Plain(Json::from(*value), self.raw(node.place))),
+            Kind::Float(value) => Some(Argument::Plain(Json::from(*value), self.raw(node.place))),
             Kind::List(items) => Some(Argument::List(items.iter().filter_map(|item| self.argument(item)).collect())),
             Kind::Null | Kind::Map(_) => {
                 self.expected(node, "a value");

@@ -11,13 +11,15 @@ pub mod scope;
 mod yaml;
 
 use crate::expression::{Expression, Schemas, Text};
+use crate::printable::counted;
 use crate::probe::{self, Probe};
 use problem::{Place, Problems, SourceFile};
 use schemars::SchemaGenerator;
 use serde::Serialize;
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -174,8 +176,8 @@ pub struct Param {
 pub enum Argument {
     /// A text, which may hold expressions.
     Text(Placed<Text>),
-    /// A number, or true or false.
-    Plain(Json),
+    /// A number, or true or false, and how it was written.
+    Plain(Json, String),
     /// A list.
     List(Vec<Argument>),
 }
@@ -185,7 +187,7 @@ impl Argument {
     pub fn expressions<'a>(&'a self, visit: &mut impl FnMut(&'a Expression)) {
         match self {
             Argument::Text(text) => text.value.expressions().for_each(visit),
-            Argument::Plain(_) => {}
+            Argument::Plain(..) => {}
             Argument::List(items) => items.iter().for_each(|item| item.expressions(visit)),
         }
     }
@@ -304,7 +306,7 @@ pub struct Checklist {
 impl Checklist {
     /// Whether it is compiled in.
     pub fn is_builtin(&self) -> bool {
-        self.file.name.starts_with("builtin/")
+        self.file.is_builtin
     }
 }
 
@@ -315,6 +317,8 @@ pub struct Checklists {
     pub all: Vec<Checklist>,
     /// What the probes answer.
     pub schemas: Schemas,
+    /// What a person should know of how they were read.
+    pub warnings: Vec<String>,
 }
 
 impl Checklists {
@@ -342,24 +346,66 @@ pub fn load_in_place_of_builtin(paths: &[PathBuf]) -> Result<Checklists, Problem
 
 fn read(paths: &[PathBuf], in_place: bool) -> Result<Checklists, Problems> {
     let mut problems = Problems::default();
-    let mut files: Vec<Arc<SourceFile>> =
-        BUILTIN.iter().map(|(name, text)| Arc::new(SourceFile::new(format!("builtin/{name}"), *text))).collect();
-    let site = Path::new(SITE_FOLDER);
-    if site.is_dir() {
-        read_folder(site, &mut files, &mut problems);
+    let mut warnings = Vec::new();
+    let builtin = BUILTIN.iter().map(|(name, text)| SourceFile::builtin(format!("builtin/{name}"), text));
+    let mut files: Vec<Arc<SourceFile>> = builtin.map(Arc::new).collect();
+    let mut wanted: Vec<PathBuf> = Vec::new();
+    match fs::read_dir(SITE_FOLDER) {
+        Ok(_) => yaml_files(Path::new(SITE_FOLDER), &mut wanted, &mut problems),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+        Err(error) => {
+            warnings
+                .push(format!("{SITE_FOLDER}: {}: its checklists take no part", probe::source::plain_io_text(&error)));
+        }
     }
     for path in paths {
         match fs::metadata(path) {
-            Ok(found) if found.is_dir() => read_folder(path, &mut files, &mut problems),
-            Ok(found) if found.is_file() => read_file(path, &mut files, &mut problems),
-            Ok(_) => drop(problems.add_file(&path.display().to_string(), "neither a file nor a folder")),
+            _ if path.as_os_str() == "-" => wanted.push(path.clone()),
+            Ok(found) if found.is_dir() => {
+                let before = wanted.len();
+                yaml_files(path, &mut wanted, &mut problems);
+                if wanted.len() == before {
+                    let message = "no checklist in this folder: their names end in .yaml";
+                    problems.add_file(&path.display().to_string(), message);
+                }
+            }
+            Ok(found) if found.is_file() => wanted.push(path.clone()),
+            Ok(_) => {
+                problems.add_file(&path.display().to_string(), "neither a file nor a folder");
+            }
             Err(error) => cannot_read(path, &error, &mut problems),
         }
     }
-    link(files, in_place, problems)
+    // A file that is named twice, or stands in the site's folder as well, is read once.
+    let mut seen = BTreeSet::new();
+    wanted.retain(|path| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    for path in &wanted {
+        read_file(path, &mut files, &mut problems);
+    }
+    link(files, in_place, warnings, problems)
 }
 
-fn link(files: Vec<Arc<SourceFile>>, in_place: bool, mut problems: Problems) -> Result<Checklists, Problems> {
+/// The checklists in a folder, by name. Hidden files are none: editors keep their locks and copies there.
+fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>, problems: &mut Problems) {
+    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let mut paths: Vec<PathBuf> = match entries {
+        Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
+        Err(error) => return cannot_read(folder, &error, problems),
+    };
+    paths.retain(|path| {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        !hidden && path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
+    });
+    paths.sort();
+    found.extend(paths);
+}
+
+fn link(
+    files: Vec<Arc<SourceFile>>,
+    in_place: bool,
+    mut warnings: Vec<String>,
+    mut problems: Problems,
+) -> Result<Checklists, Problems> {
     let mut all: Vec<Checklist> = Vec::new();
     for file in &files {
         if let Some(root) = yaml::read(file, &mut problems) {
@@ -373,7 +419,12 @@ fn link(files: Vec<Arc<SourceFile>>, in_place: bool, mut problems: Problems) -> 
     let schemas = schemas();
     check::all(&all, &schemas, &mut problems);
     if problems.is_empty() {
-        return Ok(Checklists { all, schemas });
+        let causes: usize = all.iter().map(|checklist| checklist.causes.len()).sum();
+        if causes > 0 {
+            let causes = counted(causes, "cause is", "causes are");
+            warnings.push(format!("{causes} checked, but this version does not judge causes yet"));
+        }
+        return Ok(Checklists { all, schemas, warnings });
     }
     problems.sort(&files);
     Err(problems)
@@ -397,47 +448,42 @@ pub fn schemas() -> Schemas {
     schemas
 }
 
-fn read_folder(folder: &Path, files: &mut Vec<Arc<SourceFile>>, problems: &mut Problems) {
-    let mut paths: Vec<PathBuf> = match fs::read_dir(folder) {
-        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
-        Err(error) => return cannot_read(folder, &error, problems),
-    };
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml"));
-    paths.sort();
-    if paths.is_empty() && folder != Path::new(SITE_FOLDER) {
-        problems.add_file(&folder.display().to_string(), "no checklist in this folder: their names end in .yaml");
-    }
-    for path in paths {
-        read_file(&path, files, problems);
-    }
-}
-
 fn read_file(path: &Path, files: &mut Vec<Arc<SourceFile>>, problems: &mut Problems) {
     let name = path.display().to_string();
-    // The size is looked at first: a file of many gigabytes must not be read to be refused.
-    let size = fs::metadata(path).map_or(0, |found| found.len());
-    if size > yaml::MAX_BYTES as u64 {
-        let message = format!("this file has {} MiB; a checklist may have {} MiB", size >> 20, yaml::MAX_BYTES >> 20);
+    let too_large = |size: u64, problems: &mut Problems| {
+        let most = yaml::MAX_BYTES >> 20;
+        let message = format!("this file has {} MiB; a checklist may have {most} MiB", size >> 20);
         problems.add_file(&name, message).help("split it into several files");
-        return;
-    }
-    match fs::read(path) {
-        Err(error) => cannot_read(path, &error, problems),
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => files.push(Arc::new(SourceFile::new(name, text))),
-            Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let before = &error.as_bytes()[..at];
-                let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-                let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-                let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
-                let file = SourceFile::new(name, text);
-                problems
-                    .add(&file, Place { line, column }, "this byte is not UTF-8")
-                    .help("save the file as UTF-8; is this a text file?");
+    };
+    // The size is looked at first: a file of many gigabytes must not be read to be refused. What is no plain file (a
+    // pipe in a folder of checklists) is not opened at all.
+    let bytes = if name == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().lock().take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        match fs::metadata(path) {
+            Ok(found) if !found.is_file() => {
+                problems.add_file(&name, "not a plain file");
+                return;
             }
-        },
+            Ok(found) if found.len() > yaml::MAX_BYTES as u64 => return too_large(found.len(), problems),
+            _ => fs::read(path),
+        }
+    };
+    match bytes.map(String::from_utf8) {
+        Err(error) => cannot_read(path, &error, problems),
+        Ok(Ok(text)) => files.push(Arc::new(SourceFile::new(name, text))),
+        Ok(Err(error)) => {
+            let at = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let before = &error.as_bytes()[..at];
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+            problems
+                .add(&SourceFile::new(name, text), Place { line, column }, "this byte is not UTF-8")
+                .help("save the file as UTF-8; is this a text file?");
+        }
     }
 }
 

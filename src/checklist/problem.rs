@@ -14,6 +14,8 @@ pub struct SourceFile {
     pub name: String,
     /// Its text.
     pub text: String,
+    /// Whether it is compiled in.
+    pub is_builtin: bool,
     /// Where its lines begin, in bytes; found when the first problem needs it.
     lines: OnceLock<Vec<usize>>,
 }
@@ -21,7 +23,12 @@ pub struct SourceFile {
 impl SourceFile {
     /// A file with this text.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> SourceFile {
-        SourceFile { name: name.into(), text: text.into(), lines: OnceLock::new() }
+        SourceFile { name: name.into(), text: text.into(), is_builtin: false, lines: OnceLock::new() }
+    }
+
+    /// One that is compiled in.
+    pub(super) fn builtin(name: String, text: &str) -> SourceFile {
+        SourceFile { is_builtin: true, ..SourceFile::new(name, text) }
     }
 
     /// The text from the beginning of a line (from 1) to the end of the file.
@@ -244,11 +251,9 @@ fn place_within(file: &SourceFile, place: Place, value: &str, offset: usize) -> 
             }
             continue;
         }
-        let mut position = None;
         while raw.peek()?.is_whitespace() {
-            position = step(&mut raw);
+            step(&mut raw)?;
         }
-        let _ = position;
         if *raw.peek()? != c {
             return None;
         }

@@ -235,10 +235,8 @@ pub fn arguments(ask: &Ask, schemas: &Schemas, scope: &Scope) -> Result<Json, Ab
 
 fn argument_value(argument: &Argument, wanted: &Type, scope: &Scope) -> Result<Json, Absent> {
     match argument {
-        Argument::Plain(value) if matches!(wanted, Type::Text) => {
-            Ok(Json::from(value.as_str().map_or_else(|| value.to_string(), str::to_string)))
-        }
-        Argument::Plain(value) => Ok(value.clone()),
+        Argument::Plain(_, written) if matches!(wanted, Type::Text) => Ok(Json::from(written.as_str())),
+        Argument::Plain(value, _) => Ok(value.clone()),
         Argument::List(items) => {
             let inside = match wanted {
                 Type::List(inside) => inside,

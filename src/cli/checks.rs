@@ -1,7 +1,7 @@
 //! `punchlist checks`: what would be asked here, and why not.
 
 use super::run::Format;
-use super::{Asked, Failure, OK, choose, print, target_of};
+use super::{Asked, Failure, OK, choose, print, target_of, warn};
 use crate::checklist::scope::{self, Standing};
 use crate::checklist::{self, Check, Checklist, Effect, Level, Severity};
 use crate::expression::Scope;
@@ -55,6 +55,7 @@ impl Checks {
     pub(super) fn run(self) -> Result<i32, Failure> {
         let (target, _) = target_of(&self.asked)?;
         let checklists = checklist::load(&self.checklists)?;
+        warn(&checklists);
         let set = self.choice.parameters(&checklists)?;
         let plan = self.choice.plan(&checklists)?;
         let first_round = Plan { chosen: Vec::new(), probes: plan.probes.clone() };

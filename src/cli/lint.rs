@@ -1,6 +1,6 @@
 //! `punchlist lint`: checks checklists without running them.
 
-use super::{Failure, OK, print};
+use super::{Failure, OK, print, warn};
 use crate::checklist;
 use crate::printable::counted;
 use clap::Args;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Check checklists without running them: all mistakes of all files in one go.
 #[derive(Args)]
 pub(super) struct Lint {
-    /// Checklists, or folders of them.
+    /// Checklists, or folders of them; `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -17,6 +17,7 @@ pub(super) struct Lint {
 impl Lint {
     pub(super) fn run(self) -> Result<i32, Failure> {
         let checklists = checklist::load_in_place_of_builtin(&self.files)?;
+        warn(&checklists);
         let own = checklists.all.iter().filter(|checklist| !checklist.is_builtin());
         let (files, checks, causes) = own.fold((0, 0, 0), |(files, checks, causes), checklist| {
             (files + 1, checks + checklist.checks.len(), causes + checklist.causes.len())

@@ -8,8 +8,10 @@ mod probes;
 mod run;
 mod snapshot;
 
+use crate::checklist::Checklists;
 use crate::checklist::problem::Problems;
 use crate::observe::Target;
+use crate::printable::printable;
 use crate::probe::parse_duration;
 use crate::probe::source::Source;
 use clap::{Args, Parser, Subcommand};
@@ -68,7 +70,7 @@ struct Failure {
 
 impl Failure {
     fn new(status: i32, message: impl fmt::Display) -> Failure {
-        Failure { status, message: format!("punchlist: {message}") }
+        Failure { status, message: printable(&format!("punchlist: {message}")) }
     }
 
     /// The command line is wrong.
@@ -100,6 +102,9 @@ impl From<Problems> for Failure {
 
 /// Runs the command that the process was started with; the exit status.
 pub fn main() -> i32 {
+    // A parent that ignores its children's ends hands that down, and then nobody could wait for a command.
+    // SAFETY: nothing else has been started yet, and the default is what every program begins with.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -146,6 +151,13 @@ fn target_of(Asked { root, nvml }: &Asked) -> Result<(Target, Source), Failure> 
 /// A time on the command line.
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "a time is written 500ms, 10s, 2m or 1h".to_string())
+}
+
+/// Says on standard error what a person should know of how checklists were read.
+fn warn(checklists: &Checklists) {
+    for warning in &checklists.warnings {
+        let _ = writeln!(io::stderr(), "{}", printable(&format!("punchlist: {warning}")));
+    }
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.

@@ -1,8 +1,8 @@
 //! `punchlist run`: asks this node and prints its punch list.
 
 use super::output::OutputFile;
-use super::{Asked, Failure, choose, duration, print, target_of};
-use crate::checklist;
+use super::{Asked, Failure, choose, duration, print, target_of, warn};
+use crate::checklist::{self, Effect};
 use crate::judge;
 use crate::observe::{self, Interrupts, Snapshot};
 use crate::report::{Facts, Report, TextOptions, to_json, to_text};
@@ -61,6 +61,7 @@ impl Run {
         let snapshot = self.from.as_deref().map(Snapshot::read).transpose().map_err(Failure::bad_input)?;
         let (target, source) = target_of(&self.asked)?;
         let checklists = checklist::load(&self.checklists)?;
+        warn(&checklists);
         let set = self.choice.parameters(&checklists)?;
         let plan = self.choice.plan(&checklists)?;
         let files = self.output.iter().map(|path| OutputFile::prepare(path)).collect::<Result<Vec<_>, _>>()?;
@@ -83,27 +84,25 @@ impl Run {
             started: taken,
             duration: began.elapsed(),
             as_root: uid == 0,
+            loaded: plan.chosen.iter().any(|(_, check)| check.effect != Effect::Reads),
             recorded: self.from.is_some() || source.recorded().is_some(),
         };
         let report = Report::new(&facts, outcomes, items);
 
         let options = |width| TextOptions { all: self.all, timings: self.timings, width };
-        for (file, path) in files.iter().zip(&self.output) {
-            let content = match format_of(path).unwrap_or(self.format) {
-                Format::Json => to_json(&report),
-                Format::Text => {
-                    colored::control::set_override(false);
-                    let text = to_text(&report, &options(FILE_WIDTH));
-                    colored::control::unset_override();
-                    text
-                }
-            };
-            file.write(&content)?;
-        }
-        print(&match self.format {
+        // Printed before anything is written: where a file fails, the report is not lost.
+        let printed = print(&match self.format {
             Format::Json => to_json(&report),
             Format::Text => to_text(&report, &options(width())),
-        })?;
+        });
+        colored::control::set_override(false);
+        for (file, path) in files.iter().zip(&self.output) {
+            file.write(&match format_of(path).unwrap_or(self.format) {
+                Format::Json => to_json(&report),
+                Format::Text => to_text(&report, &options(FILE_WIDTH)),
+            })?;
+        }
+        printed?;
         Ok(report.summary.exit_status)
     }
 }

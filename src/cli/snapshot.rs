@@ -1,7 +1,7 @@
 //! `punchlist snapshot`: keeps what a node says, to be judged elsewhere.
 
 use super::output::OutputFile;
-use super::{Asked, Failure, OK, choose, duration, print, target_of};
+use super::{Asked, Failure, OK, choose, duration, print, target_of, warn};
 use crate::checklist;
 use crate::judge;
 use crate::observe::{self, Interrupts, Plan, Snapshot};
@@ -34,6 +34,7 @@ impl TakeSnapshot {
         let (target, source) = target_of(&self.asked)?;
         let taken = source.now();
         let checklists = checklist::load(&self.checklists)?;
+        warn(&checklists);
         let set = self.choice.parameters(&checklists)?;
         let chosen = self.choice.plan(&checklists)?.chosen;
         let file = self.output.as_deref().map(OutputFile::prepare).transpose()?;

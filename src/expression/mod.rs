@@ -11,6 +11,7 @@ mod schema;
 mod text;
 mod tree;
 
+pub(crate) use check::last_line;
 pub use check::{Names, near};
 pub use evaluate::Reading;
 pub use facts::{Fact, Scope};

@@ -3,7 +3,7 @@
 use super::{Outcome, Status};
 use crate::checklist::scope::Subject;
 use crate::checklist::{Certainty, Who};
-use crate::fact::{Incident, Observations};
+use crate::fact::{Absent, Incident, Observations, Reason};
 use serde::Serialize;
 
 /// One entry of the punch list.
@@ -42,6 +42,14 @@ pub struct Item {
 pub fn items(outcomes: &[Outcome], observations: &Observations) -> Vec<Item> {
     let mut items: Vec<Item> =
         observations.incidents.iter().map(|incident| from_incident(incident, outcomes)).collect();
+    // Other time-outs are findings as well: a command that did not end, what hung when a machine was recorded.
+    for outcome in outcomes.iter().filter(|outcome| outcome.status == Status::Unknown) {
+        if let Some(Absent { reason: Reason::Timeout, detail }) = &outcome.reason
+            && !items.iter().any(|item| comes_of(detail, &item.title))
+        {
+            items.push(from_timeout(detail, outcomes));
+        }
+    }
     for (number, outcome) in outcomes.iter().enumerate() {
         if matches!(outcome.status, Status::Warning | Status::Critical) {
             items.push(from_outcome(number, outcome));
@@ -69,19 +77,38 @@ fn from_outcome(number: usize, outcome: &Outcome) -> Item {
     }
 }
 
+/// Whether an absence with this detail comes of what another detail tells: it is the same, or was put inside another
+/// sentence (`params.x is not set, and its default is timeout: …`).
+fn comes_of(detail: &str, cause: &str) -> bool {
+    detail.match_indices(cause).any(|(at, _)| {
+        let (before, after) = (detail[..at].chars().next_back(), detail[at + cause.len()..].chars().next());
+        before.is_none_or(|c| matches!(c, ' ' | '(')) && after.is_none_or(|c| matches!(c, ')' | ';' | ','))
+    })
+}
+
+/// A time-out that the supervisor did not see itself.
+fn from_timeout(detail: &str, outcomes: &[Outcome]) -> Item {
+    let incident = Incident {
+        probe: String::new(),
+        part: String::new(),
+        what: String::new(),
+        detail: detail.to_string(),
+        timed_out: true,
+    };
+    from_incident(&incident, outcomes)
+}
+
 /// A hang or a crash is a finding, and explains what could not be told because of it.
 fn from_incident(incident: &Incident, outcomes: &[Outcome]) -> Item {
-    let Incident { probe, part, what, timed_out } = incident;
-    let named = if part.is_empty() { format!("The probe {probe}") } else { part.clone() };
-    let explained = |outcome: &Outcome| {
-        outcome.status == Status::Unknown
-            && outcome.reason.as_ref().is_some_and(|absent| {
-                absent.detail.contains(what.as_str())
-                    && absent.detail.contains(if part.is_empty() { probe } else { part.as_str() })
-            })
-    };
-    let explains = outcomes.iter().enumerate().filter(|(_, outcome)| explained(outcome)).map(|(number, _)| number);
-    let next = if *timed_out {
+    let explains = outcomes.iter().enumerate().filter(|(_, outcome)| {
+        let detail = outcome.reason.as_ref().map(|absent| absent.detail.as_str());
+        outcome.status == Status::Unknown && detail.is_some_and(|detail| comes_of(detail, &incident.detail))
+    });
+    let explains: Vec<usize> = explains.map(|(number, _)| number).collect();
+    // What is known of no subject is of the node; what one subject's outcomes alone come of is of that one.
+    let mut subjects = explains.iter().map(|number| &outcomes[*number].subject);
+    let subject = subjects.next().filter(|first| subjects.all(|other| other == *first)).cloned();
+    let next = if incident.timed_out {
         vec![
             "Find out what it waits for: a server that is down, a dead device, a stuck driver.".to_string(),
             "Expect programs that touch it to hang as well, beyond the reach of a kill.".to_string(),
@@ -89,13 +116,14 @@ fn from_incident(incident: &Incident, outcomes: &[Outcome]) -> Item {
     } else {
         vec!["Look for the crash in the kernel log; a driver library that crashes here crashes jobs too.".to_string()]
     };
+    let asked = format!("asked by the probe {}", incident.probe);
     Item {
         severity: Status::Critical,
-        title: format!("{named} {what}"),
+        title: incident.detail.clone(),
         certainty: Some(Certainty::Certain),
-        subject: Subject::node(),
-        seen: vec![format!("asked by the probe {probe}")],
-        explains: explains.collect(),
+        subject: subject.unwrap_or_else(Subject::node),
+        seen: if incident.probe.is_empty() { Vec::new() } else { vec![asked] },
+        explains,
         check: None,
         why: None,
         next,

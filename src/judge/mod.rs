@@ -128,11 +128,13 @@ pub fn needs_hold(
     set: &BTreeMap<String, Json>,
     check: &Check,
 ) -> bool {
-    let needed = |id: &str| check.needs.iter().any(|need| need.text == id);
-    judge(checklists, chosen, observations, set)
-        .iter()
-        .filter(|outcome| needed(&outcome.check))
-        .all(|outcome| matches!(outcome.status, Status::Pass | Status::Info | Status::Warning))
+    let outcomes = judge(checklists, chosen, observations, set);
+    check.needs.iter().all(|need| {
+        let mut of_need = outcomes.iter().filter(|outcome| outcome.check == need.text).peekable();
+        // A need that is not part of the run holds nothing.
+        of_need.peek().is_some()
+            && of_need.all(|outcome| matches!(outcome.status, Status::Pass | Status::Info | Status::Warning))
+    })
 }
 
 struct Judge<'j> {
@@ -249,9 +251,13 @@ impl<'j> Judge<'j> {
             let Some(outcomes) = self.done.get(id.as_str()) else {
                 return Standing::Skipped(format!("needs {id}, which is left out of this run"));
             };
-            let same: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.subject == *subject).collect();
-            let same_kind = outcomes.iter().any(|outcome| outcome.subject.kind == subject.kind);
-            let counting = if same_kind && !same.is_empty() { same } else { outcomes.iter().collect() };
+            let same_kind = |outcome: &&Outcome| outcome.subject.kind == subject.kind;
+            let counting: Vec<&Outcome> = if outcomes.iter().any(|outcome| same_kind(&outcome)) {
+                // One of the same kind says nothing of its siblings, and nothing of those that it does not look at.
+                outcomes.iter().filter(|outcome| outcome.subject == *subject || !same_kind(outcome)).collect()
+            } else {
+                outcomes.iter().collect()
+            };
             for outcome in counting {
                 match outcome.status {
                     Status::Pass | Status::Info | Status::Warning => {}

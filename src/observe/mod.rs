@@ -38,6 +38,7 @@ pub fn observe(
     interrupts: &Interrupts,
     may_load: &dyn Fn(&Check, &Observations) -> bool,
 ) -> Observations {
+    interrupts.observing();
     let mut observations = Observations::default();
     let mut supervisor = Supervisor::new(target, deadline, Instant::now(), interrupts);
     let first = plan.probes.iter().map(|probe| Request::new(probe, Json::Null)).collect();

@@ -64,7 +64,9 @@ impl<'c> Plan<'c> {
             checklists.checks().filter(|(checklist, check)| wanted(checklist, check)).map(|(_, check)| check).collect();
         while let Some(check) = open.pop() {
             if ids.insert(&check.id.text) {
-                open.extend(check.needs.iter().filter_map(|need| by_id.get(need.text.as_str())));
+                // What is needed joins the run, but never loads or disrupts the node unasked.
+                let needed = check.needs.iter().filter_map(|need| by_id.get(need.text.as_str()));
+                open.extend(needed.filter(|check| check.effect <= choice.effect));
             }
         }
         let chosen: Vec<_> = checklists

@@ -60,3 +60,17 @@ pub(super) enum Event {
     /// It answered.
     Done { number: usize, value: Json },
 }
+
+impl Event {
+    /// The request that it is about.
+    pub(super) fn number(&self) -> usize {
+        match self {
+            Event::Asking { number }
+            | Event::SoFar { number, .. }
+            | Event::AskingPart { number, .. }
+            | Event::Part { number, .. }
+            | Event::Started { number, .. }
+            | Event::Done { number, .. } => *number,
+        }
+    }
+}

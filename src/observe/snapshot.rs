@@ -4,10 +4,11 @@
 //! to its own; a probe or field that an old snapshot does not hold reads as not recorded.
 
 use crate::fact::Observations;
+use crate::printable::printable_json;
 use crate::probe::source::plain_io_text;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -54,17 +55,18 @@ impl Snapshot {
         // Maps have text keys and numbers are finite: observations can always be written.
         let mut text = serde_json::to_string(self).unwrap_or_default();
         text.push('\n');
-        text
+        printable_json(text)
     }
 
     /// Reads a snapshot; otherwise why it is none, as a sentence that begins with the file's name.
     pub fn read(path: &Path) -> Result<Snapshot, String> {
         let name = path.display();
         let plain = |error: io::Error| format!("{name}: {}", plain_io_text(&error));
-        let file = File::open(path).map_err(plain)?;
-        if !file.metadata().map_err(plain)?.is_file() {
+        // Asked before it is opened: a pipe would keep us waiting.
+        if !fs::metadata(path).map_err(plain)?.is_file() {
             return Err(format!("{name}: this is no plain file"));
         }
+        let file = File::open(path).map_err(plain)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(plain)?;
         if bytes.len() as u64 > MAX_BYTES {

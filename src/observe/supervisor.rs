@@ -5,6 +5,7 @@ use super::protocol::{Event, Request};
 use crate::fact::{Absent, Incident, Observations, Reason};
 use crate::probe;
 use crate::probe::parts::Place;
+use crate::probe::source::plain_io_text;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value as Json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -43,6 +44,8 @@ pub struct Interrupts {
 /// What signals have done so far.
 #[derive(Default)]
 struct Signalled {
+    /// Whether there is something to report already.
+    observing: bool,
     /// The first that was received.
     by: Option<&'static str>,
     /// Who wants to hear of it.
@@ -53,7 +56,10 @@ impl Interrupts {
     /// Starts listening.
     pub fn listen() -> io::Result<Interrupts> {
         let state: Arc<Mutex<Signalled>> = Arc::default();
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        // What is ignored when we start is to be ignored: `nohup` says so for HUP, a shell for INT in the background.
+        let ignored = ignored_signals();
+        let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+        let mut signals = signal_hook::iterator::Signals::new(heard)?;
         let shared = state.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
@@ -63,8 +69,8 @@ impl Interrupts {
                     _ => "a HUP signal",
                 };
                 let mut state = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                if state.by.is_some() {
-                    // As a shell reports a program that a signal ended. The worker dies with its supervisor.
+                if state.by.is_some() || !state.observing {
+                    // As a shell reports a program that a signal ended. The worker and its commands die with us.
                     std::process::exit(128 + signal);
                 }
                 state.by = Some(name);
@@ -76,6 +82,11 @@ impl Interrupts {
         Ok(Interrupts { state })
     }
 
+    /// From now on the first signal ends in a report.
+    pub(super) fn observing(&self) {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).observing = true;
+    }
+
     fn received(&self) -> Option<&'static str> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).by
     }
@@ -85,9 +96,18 @@ impl Interrupts {
     }
 }
 
+/// The signals that this process ignores, as a mask (proc_pid_status(5), SigIgn); 0 where /proc does not tell.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 /// What the supervisor hears while it waits.
 enum Heard {
     Event(Event),
+    /// The worker said something that cannot be read.
+    Unreadable,
     /// The worker closed its end: it is done or dead.
     Closed,
     Interrupted,
@@ -221,22 +241,28 @@ impl Asked {
         let mut give_up = |label: &str, part: &str, state: State, asked: bool, limit: Duration| -> Absent {
             let (reason, what, incident) = match (state, end) {
                 (State::Overdue, _) => (Reason::Timeout, format!("did not answer in {}", shown(limit)), true),
+                // Nothing is known to hang: only the run was too short, so this is no finding.
                 (_, End::OutOfTime(limit)) if asked => {
-                    (Reason::Timeout, format!("did not answer before the run's deadline of {}", shown(*limit)), true)
+                    (Reason::Failed, format!("did not answer before the run's deadline of {}", shown(*limit)), false)
                 }
-                (_, End::OutOfTime(_)) => (Reason::Timeout, "was not asked: the run was out of time".into(), false),
+                (_, End::OutOfTime(_)) => (Reason::Failed, "was not asked: the run was out of time".into(), false),
+                (_, End::NotStarted(why)) => {
+                    (Reason::Failed, format!("was not asked: no process could be started for it ({why})"), false)
+                }
+                (_, End::Unreadable) => (Reason::Failed, "gave an answer that cannot be read".into(), false),
                 (_, End::CutShort(by)) => {
                     (Reason::Failed, format!("did not answer before the run was ended by {by}"), false)
                 }
                 (_, End::WorkerDied(how)) => (Reason::Failed, format!("killed the process that asked it: {how}"), true),
                 (_, End::AllSettled) => (Reason::Failed, "did not answer".into(), false),
             };
+            let detail = format!("{label} {what}");
             if incident {
                 let timed_out = reason == Reason::Timeout;
-                let (probe, part, what) = (probe.to_string(), part.to_string(), what.clone());
-                observations.incidents.push(Incident { probe, part, what, timed_out });
+                let (probe, part, detail) = (probe.to_string(), part.to_string(), detail.clone());
+                observations.incidents.push(Incident { probe, part, what, detail, timed_out });
             }
-            Absent::new(reason, format!("{label} {what}"))
+            Absent::new(reason, detail)
         };
         let limit = self.limit();
         let value = match self.value {
@@ -305,7 +331,7 @@ impl<'s> Supervisor<'s> {
         let mut child = match self.start(&asked, sender) {
             Ok(child) => child,
             Err(error) => {
-                let end = End::WorkerDied(format!("it could not be started: {error}"));
+                let end = End::NotStarted(plain_io_text(&error));
                 asked.into_iter().for_each(|one| one.finish(&end, observations));
                 return Vec::new();
             }
@@ -315,15 +341,17 @@ impl<'s> Supervisor<'s> {
         let status = stop(&mut child, &asked);
         let mut again = Vec::new();
         match &mut end {
-            End::AllSettled => {}
+            End::AllSettled | End::NotStarted(_) => {}
             End::CutShort(by) => {
                 observations.cut_short.get_or_insert(by.clone());
             }
             End::OutOfTime(limit) => {
                 observations.cut_short.get_or_insert(format!("its deadline of {}", shown(*limit)));
             }
-            End::WorkerDied(how) => {
-                *how = how_it_ended(status);
+            End::Unreadable | End::WorkerDied(_) => {
+                if let End::WorkerDied(how) = &mut end {
+                    *how = how_it_ended(status);
+                }
                 // A command that was started is never started again.
                 let once_more = |one: &Asked| one.state == State::Open && !alone && one.groups.is_empty();
                 let (left, finished) = asked.into_iter().partition(once_more);
@@ -367,7 +395,10 @@ impl<'s> Supervisor<'s> {
                     _ => break,
                 }
                 // A line that is none of ours ends the conversation: the worker is not to be believed any more.
-                let Ok(event) = serde_json::from_slice(&line) else { break };
+                let Ok(event) = serde_json::from_slice(&line) else {
+                    let _ = sender.send(Heard::Unreadable);
+                    return;
+                };
                 if sender.send(Heard::Event(event)).is_err() {
                     return;
                 }
@@ -380,6 +411,12 @@ impl<'s> Supervisor<'s> {
     fn wait(&mut self, asked: &mut [Asked], receiver: &Receiver<Heard>) -> End {
         let notice_at = Instant::now() + NOTICE;
         loop {
+            // What was said before now is heard before anything is given up: we may have been stopped meanwhile.
+            while let Ok(heard) = receiver.try_recv() {
+                if let Some(end) = hear(asked, heard) {
+                    return end;
+                }
+            }
             let now = Instant::now();
             if let Some(by) = self.interrupts.received() {
                 return End::CutShort(by.into());
@@ -403,29 +440,31 @@ impl<'s> Supervisor<'s> {
                 }
             }
             match receiver.recv_timeout(wake.saturating_duration_since(now)) {
-                Ok(Heard::Event(event)) => {
-                    let number = match &event {
-                        Event::Asking { number }
-                        | Event::SoFar { number, .. }
-                        | Event::AskingPart { number, .. }
-                        | Event::Part { number, .. }
-                        | Event::Started { number, .. }
-                        | Event::Done { number, .. } => *number,
-                    };
-                    if let Some(one) = asked.get_mut(number) {
-                        one.hear(event, Instant::now());
+                Ok(heard) => {
+                    if let Some(end) = hear(asked, heard) {
+                        return end;
                     }
                 }
-                Ok(Heard::Closed) => {
-                    if asked.iter().all(|one| one.state != State::Open) {
-                        return End::AllSettled;
-                    }
-                    return End::WorkerDied(String::new());
-                }
-                Ok(Heard::Interrupted) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return End::WorkerDied(String::new()),
             }
         }
+    }
+}
+
+/// Takes in one thing that was heard; the end, where it is one.
+fn hear(asked: &mut [Asked], heard: Heard) -> Option<End> {
+    match heard {
+        Heard::Event(event) => {
+            if let Some(one) = asked.get_mut(event.number()) {
+                one.hear(event, Instant::now());
+            }
+            None
+        }
+        Heard::Unreadable => Some(End::Unreadable),
+        Heard::Closed if asked.iter().all(|one| one.state != State::Open) => Some(End::AllSettled),
+        Heard::Closed => Some(End::WorkerDied(String::new())),
+        Heard::Interrupted => None,
     }
 }
 
@@ -436,6 +475,10 @@ enum End {
     CutShort(String),
     /// The run's limit.
     OutOfTime(Duration),
+    /// Why.
+    NotStarted(String),
+    /// What it said was longer than is read, or none of ours.
+    Unreadable,
     /// How.
     WorkerDied(String),
 }

@@ -2,8 +2,7 @@
 
 use super::Target;
 use super::protocol::{Event, Request};
-use crate::fact::Absent;
-use crate::probe::parts::{self, Job, Place, Progress};
+use crate::probe::parts::{self, Job, Place, Progress, panicked};
 use crate::probe::source::Source;
 use rustix::fd::OwnedFd;
 use serde_json::{Map, Value as Json};
@@ -35,9 +34,7 @@ pub fn main(Target { root, nvml }: Target) -> i32 {
             teller.tell(&Event::Asking { number });
             let ask = || (request.probe.ask)(source, &request.arguments, &teller);
             let answer = catch_unwind(AssertUnwindSafe(ask));
-            let value = answer
-                .unwrap_or_else(|_| Err(Absent::failed("the probe panicked; please report this as a bug")))
-                .unwrap_or_else(|absent| absent.to_json());
+            let value = answer.unwrap_or_else(|panic| Err(panicked(&*panic))).unwrap_or_else(|absent| absent.to_json());
             teller.tell(&Event::Done { number, value });
         })
     });

@@ -40,7 +40,7 @@ pub(super) const PROBE: Probe = Probe {
 };
 
 /// The most output that can be asked for, in bytes.
-const LONGEST: u64 = 16 << 20;
+const LONGEST: u64 = 4 << 20;
 
 /// Which command, and what to make of its output.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -59,9 +59,9 @@ struct CommandArguments {
     #[schemars(extend("format" = "duration"))]
     timeout: String,
     /// How much is kept of its standard output, and as much of its standard error, in bytes: 1 MiB if left out, at
-    /// most 16 MiB. What prints more than 64 MiB is killed.
+    /// most 4 MiB. What prints more than 64 MiB is killed.
     #[serde(default = "default_max_output_bytes")]
-    #[schemars(range(min = 1, max = 16777216))]
+    #[schemars(range(min = 1, max = 4194304))]
     max_output_bytes: u64,
 }
 

@@ -20,7 +20,10 @@ pub(super) const PROBE: Probe = Probe {
 };
 
 /// The most of a file that can be asked for, in bytes.
-const LONGEST: u64 = 16 << 20;
+const LONGEST: u64 = 4 << 20;
+
+/// The most matches that are kept: enough for any question, and little for any memory.
+const MOST_MATCHES: usize = 1000;
 
 /// Which file, and what of it.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -32,9 +35,9 @@ struct FileArguments {
     #[serde(default)]
     #[schemars(extend("format" = "regex"))]
     matches: Option<String>,
-    /// How much of its contents is read at most, in bytes: 64 KiB if left out, at most 16 MiB.
+    /// How much of its contents is read at most, in bytes: 64 KiB if left out, at most 4 MiB.
     #[serde(default = "default_max_bytes")]
-    #[schemars(range(min = 1, max = 16777216))]
+    #[schemars(range(min = 1, max = 4194304))]
     max_bytes: u64,
     /// Whether a symbolic link is followed to what it names (if left out, it is).
     #[serde(default = "default_follow")]
@@ -260,9 +263,9 @@ fn matches(expression: Option<&str>, contents: &Result<String, Absent>) -> Resul
             text: found[0].to_string(),
             groups: found.iter().skip(1).map(|group| group.map_or("", |group| group.as_str()).to_string()).collect(),
         });
-        found.collect::<Vec<Match>>()
+        found.take(MOST_MATCHES).collect::<Vec<Match>>()
     };
-    Ok(contents.lines().enumerate().flat_map(in_line).collect())
+    Ok(contents.lines().enumerate().flat_map(in_line).take(MOST_MATCHES).collect())
 }
 
 #[cfg(test)]

@@ -117,7 +117,9 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         seconds += number.parse::<f64>().ok()? * scale;
         rest = after;
     }
-    Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())
+    // Nobody waits for longer than a month; a number beyond it is a slip.
+    let longest = Duration::from_secs(31 * 24 * 3600);
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero() && *duration <= longest)
 }
 
 /// The schema of `T`, for [`Probe::answer`] and [`Probe::arguments`].

@@ -73,6 +73,9 @@ struct Mount {
     /// How much there is and how much is left (statvfs(3)). Absent as `answered` is; (failed), with the system's
     /// words, where that is false.
     space: Fact<MountSpace>,
+    /// Its device number, for the part that asks it.
+    #[serde(skip)]
+    device: Option<String>,
 }
 
 /// How much of a file system is used.
@@ -252,6 +255,7 @@ fn observe(source: &Source) -> Result<Vec<Mount>, Absent> {
 
 fn mounted(entry: Result<Option<&Entry>, Absent>, is_repeat: bool, line: Line) -> Mount {
     let is_pseudo = PSEUDO.contains(&line.kind.as_str());
+    let is_read_only = line.is_read_only();
     let is_network = NETWORK.contains(&line.kind.strip_prefix("fuse.").unwrap_or(&line.kind))
         || (line.kind == "fuse" && NETWORK.contains(&line.source.as_str()))
         // No list knows every type, and no device is called that.
@@ -265,7 +269,8 @@ fn mounted(entry: Result<Option<&Entry>, Absent>, is_repeat: bool, line: Line) -
     let not_asked = Absent::not_supported("a view into the kernel");
     Mount {
         mounted: true,
-        read_only: line.is_read_only().into(),
+        read_only: is_read_only.into(),
+        device: Some(line.device),
         is_repeat: is_repeat.into(),
         is_network: is_network.into(),
         is_pseudo: is_pseudo.into(),
@@ -309,6 +314,7 @@ fn with_fstab(mount_point: String, entry: Result<Option<&Entry>, Absent>) -> Mou
         fstab_options: entry.map(|entry| entry.options.clone()).into(),
         answered: absent(),
         space: absent(),
+        device: None,
     }
 }
 
@@ -323,8 +329,14 @@ fn part<'a>(source: &'a Source, index: usize, mount: &Mount) -> Option<Part<'a>>
         _ => mount_point.clone(),
     };
     let place = Place::new(format!("/{index}"), &["answered", "space"], label, MOUNT_DEADLINE);
+    // Below another root a mount may be out of sight: then its folder there shows what lies under it. Subvolumes of
+    // btrfs have device numbers of their own.
+    let kind = mount.kind.value().cloned().unwrap_or_default();
+    let is_foreign = !source.is_live() && source.recorded().is_none() && kind != "btrfs";
+    let device = mount.device.clone().filter(|_| is_foreign);
     let ask = move || {
-        parts::fields(&match source.file_system(&mount_point) {
+        let seen = device.as_ref().map_or(Ok(()), |device| source.is_device(&mount_point, device));
+        parts::fields(&match seen.and_then(|()| source.file_system(&mount_point)) {
             Ok(size) => Answer { answered: true.into(), space: space(size).into() },
             Err(absent) if absent.reason == Reason::Failed => {
                 Answer { answered: false.into(), space: Fact(Err(absent)) }

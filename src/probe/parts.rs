@@ -181,8 +181,15 @@ struct Quick<'a> {
 /// A part's fields, whatever becomes of it.
 fn answer(place: &Place, part: impl FnOnce() -> Result<Map<String, Value>, Absent>) -> Map<String, Value> {
     catch_unwind(AssertUnwindSafe(part))
-        .unwrap_or_else(|_| Err(Absent::failed("the probe panicked")))
+        .unwrap_or_else(|panic| Err(panicked(&*panic)))
         .unwrap_or_else(|absent| place.absent(&absent))
+}
+
+/// The absence that a panic leaves, with what it said.
+pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Absent {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+    Absent::failed(format!("the probe panicked, please report this as a bug: {said}"))
 }
 
 /// Something to do that may take any time.

@@ -189,7 +189,7 @@ impl Source {
         }
         let root_path = fs::canonicalize(root).map_err(root_error)?;
         let file = root_path.join(OBSERVATIONS_FILE);
-        let recorded = match fs::read_to_string(&file) {
+        let recorded = match read_plain_file(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 return Err(SourceError::Recorded { path: file.display().to_string(), message: error.to_string() });
@@ -418,6 +418,20 @@ impl Source {
         })
     }
 
+    /// Makes sure that a mount point below our root shows the file system with this device number (`259:2`), and not
+    /// what lies under it because the mount is out of our sight. May hang as [`Source::file_system`] does.
+    pub fn is_device(&self, mount_point: &str, device: &str) -> Result<(), Absent> {
+        let real = self.root.join(mount_point.trim_start_matches('/'));
+        let found = rustix::fs::stat(&real).map_err(|error| absent_from_io(mount_point, &error.into()))?;
+        let number = format!("{}:{}", rustix::fs::major(found.st_dev), rustix::fs::minor(found.st_dev));
+        if number == device {
+            return Ok(());
+        }
+        let root = self.root.display();
+        let detail = format!("{mount_point}: what is mounted there cannot be seen below {root}");
+        Err(Absent::new(Reason::NotRecorded, detail))
+    }
+
     /// Runs a command on the asked machine (in its root when that is not ours), or looks up what was recorded of it.
     /// `started` hears the process group, so that it can be killed should we be.
     pub fn command(
@@ -446,6 +460,14 @@ impl Source {
             took: Duration::ZERO,
         })
     }
+}
+
+/// The text of a plain file. What is none is not opened: a pipe would keep us waiting.
+fn read_plain_file(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a plain file"));
+    }
+    fs::read_to_string(path)
 }
 
 /// The components of `path` from last to first; the root and `.` are left out.

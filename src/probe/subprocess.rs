@@ -82,11 +82,12 @@ pub fn run(
         let signal = match sent {
             _ if ended.is_some() => None,
             None if stdout.printed + stderr.printed > FLOOD => {
-                given_up = Some(Absent::failed(format!("printed more than {} MiB", FLOOD >> 20)));
+                let text = format!("`{}` printed more than {} MiB", argv.join(" "), FLOOD >> 20);
+                given_up = Some(Absent::failed(text));
                 Some(Signal::KILL)
             }
             None if now >= deadline => {
-                let text = format!("did not end in {} s", timeout.as_secs_f64());
+                let text = format!("`{}` did not end in {} s", argv.join(" "), timeout.as_secs_f64());
                 given_up = Some(Absent::new(Reason::Timeout, text));
                 Some(Signal::TERM)
             }
@@ -134,6 +135,11 @@ fn spawn(argv: &[String], root: Option<&Path>) -> Result<Child, Absent> {
         command.env("HOME", home);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    // SAFETY: between fork and exec one system call is made. The thread that started the command waits for its end, so
+    // the command outlives it only when the whole process is killed.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
     match root {
         None => {
             command.current_dir("/");

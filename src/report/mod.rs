@@ -89,6 +89,8 @@ pub struct Run {
     pub level: Level,
     /// Whether it ran as root.
     pub as_root: bool,
+    /// Whether anything was asked for that loads or disrupts the node.
+    pub loaded: bool,
     /// Whether a recorded machine was judged, not a live one.
     pub recorded: bool,
     /// What ended it early.
@@ -152,6 +154,8 @@ pub struct Facts<'r> {
     pub duration: Duration,
     /// Whether it ran as root.
     pub as_root: bool,
+    /// Whether anything was asked for that loads or disrupts the node.
+    pub loaded: bool,
     /// Whether a recorded machine was judged.
     pub recorded: bool,
 }
@@ -198,6 +202,7 @@ impl Report {
                 duration_ms: milliseconds(facts.duration),
                 level: facts.level,
                 as_root: facts.as_root,
+                loaded: facts.loaded,
                 recorded: facts.recorded,
                 cut_short: facts.observations.cut_short.clone(),
                 parameters: facts.parameters.clone(),

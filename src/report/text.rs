@@ -16,6 +16,9 @@ pub struct TextOptions {
     pub width: usize,
 }
 
+/// The longest explanation that is shown beside an author's own words, in bytes.
+const LONG: usize = 110;
+
 /// The column in which the text of an item's rows begins.
 const INDENT: usize = 14;
 
@@ -34,15 +37,12 @@ pub fn to_text(report: &Report, options: &TextOptions) -> String {
     if let Some(by) = &report.run.cut_short {
         let _ = writeln!(text, "{}", format!("The run was ended early by {}.", printable(by)).yellow());
     }
-    let _ = writeln!(
-        text,
-        "{}",
-        if report.run.recorded {
-            "What was recorded was judged; no machine was asked."
-        } else {
-            "The node was read, not put under load."
-        }
-    );
+    let touched = match (report.run.recorded, report.run.loaded) {
+        (true, _) => "What was recorded was judged; no machine was asked.",
+        (false, true) => "Checks that load the node were allowed.",
+        (false, false) => "The node was read, not put under load.",
+    };
+    let _ = writeln!(text, "{touched}");
     text
 }
 
@@ -102,7 +102,9 @@ fn one_item(text: &mut String, number: usize, item: &Item, report: &Report, widt
         row("where", &item.subject.to_string());
     }
     // The message often says it all; what it does not say is worth a line.
-    let seen: Vec<&str> = item.seen.iter().filter(|seen| **seen != item.title).map(String::as_str).collect();
+    // Where the author's words say it, long formulas only get in the way; the JSON has them all.
+    let worth = |seen: &&String| **seen != item.title && (item.title.contains(seen.as_str()) || seen.len() <= LONG);
+    let seen: Vec<&str> = item.seen.iter().filter(worth).map(String::as_str).collect();
     row("seen", &seen.join("; "));
     if item.check.is_none() {
         row("explains", &explained(item, report));
