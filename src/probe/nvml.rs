@@ -235,11 +235,11 @@ fn zeroed<T: Copy>() -> T {
 /// Calls a function of NVML on a device; the error where the library does not have it.
 macro_rules! call {
     ($device:expr, $function:ident $(, $argument:expr)*) => {{
-        let function = nvml_sym($device.nvml().lib().$function.as_ref())?;
         // SAFETY: the library is loaded and started as long as the device lives, the handle is one that it gave, the
         // signature is that of nvml.h, and each pointer is to a local value of the type (and, for arrays, with the
         // length) that is passed along.
-        nvml_try(unsafe { function($device.handle() $(, $argument)*) })
+        nvml_sym($device.nvml().lib().$function.as_ref())
+            .and_then(|function| nvml_try(unsafe { function($device.handle() $(, $argument)*) }))
     }};
 }
 

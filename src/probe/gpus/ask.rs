@@ -11,6 +11,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings as sys;
 use nvml_wrapper_sys::bindings::field_id as fi;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -157,14 +158,13 @@ impl Asker<'_> {
     }
 }
 
-/// Values of fields, by their ids.
-struct Fields(Result<Vec<(u32, Result<i128, Absent>)>, Absent>);
+/// Values of fields, by their ids; or why there are none.
+struct Fields(Result<BTreeMap<u32, Result<i128, Absent>>, Absent>);
 
 impl Fields {
     fn get(&self, id: u32) -> Result<i128, Absent> {
         let values = self.0.as_ref().map_err(Clone::clone)?;
-        let value = values.iter().find(|(known, _)| *known == id).map(|(_, value)| value.clone());
-        value.unwrap_or_else(|| Err(Absent::failed("was not asked for")))
+        values.get(&id).cloned().unwrap_or_else(|| Err(Absent::failed("was not asked for")))
     }
 
     fn number<T>(&self, id: u32, range: RangeInclusive<T>) -> Result<T, Absent>
@@ -367,15 +367,13 @@ fn ecc(asker: &Asker) -> Result<Ecc, Absent> {
 }
 
 fn ecc_counts(asker: &Asker, since: EccCounter) -> Result<EccCounts, Absent> {
-    let total = |error: MemoryError| asker.number(|device| device.total_ecc_errors(error, since.clone()), COUNT);
+    let total = |error: MemoryError| asker.number(|device| device.total_ecc_errors(error, since), COUNT);
     let uncorrectable = match total(MemoryError::Uncorrected) {
         Err(absent) if absent.reason == Reason::NotSupported => return Err(absent),
         uncorrectable => uncorrectable,
     };
     let at = |place: MemoryLocation| -> Fact<EccPair> {
-        let count = |error: MemoryError| {
-            asker.number(|device| device.memory_error_counter(error, since.clone(), place.clone()), COUNT)
-        };
+        let count = |error: MemoryError| asker.number(|device| device.memory_error_counter(error, since, place), COUNT);
         match (count(MemoryError::Corrected), count(MemoryError::Uncorrected)) {
             (Err(absent), Err(_)) => Fact(Err(absent)),
             (correctable, uncorrectable) => {

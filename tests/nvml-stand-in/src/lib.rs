@@ -143,10 +143,6 @@ fn answers(device: Handle) -> Option<&'static Value> {
     }
 }
 
-unsafe extern "C" {
-    safe fn raise(signal: c_int) -> c_int;
-}
-
 /// Logs the call and does what its faults say.
 fn enter(call: &str, gpu: Option<usize>, arguments: &[u32]) -> Result<&'static Machine, u32> {
     let machine = machine().ok_or(DRIVER_NOT_LOADED)?;
@@ -175,10 +171,14 @@ fn enter(call: &str, gpu: Option<usize>, arguments: &[u32]) -> Result<&'static M
             std::process::exit(status);
         }
         if fault.crashes {
-            raise(11);
+            // Not the signal itself: the standard library catches that, and only what faults again dies of it.
+            // SAFETY: none; nothing is ever there, which is what it is for.
+            unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) };
         }
-        while fault.hangs {
-            std::thread::sleep(Duration::from_secs(3600));
+        if fault.hangs {
+            loop {
+                std::thread::sleep(Duration::from_secs(3600));
+            }
         }
         if let Some(code) = fault.returns {
             return Err(code);
@@ -495,7 +495,8 @@ pub unsafe extern "C" fn nvmlDeviceGetHandleByPciBusId_v2(pci: *const c_char, ou
     // SAFETY: nvml.h
     let asked = unsafe { CStr::from_ptr(pci) }.to_str().ok().and_then(parse_pci);
     let is_asked = |gpu: &Value| gpu.get("pci").and_then(Value::as_str).and_then(parse_pci) == asked;
-    let found = machine().and_then(|machine| machine.gpus.iter().find(|(_, gpu)| is_asked(gpu)).map(|(index, _)| *index));
+    let found =
+        machine().and_then(|machine| machine.gpus.iter().find(|(_, gpu)| is_asked(gpu)).map(|(index, _)| *index));
     code(enter("nvmlDeviceGetHandleByPciBusId_v2", found, &[]).and_then(|_| {
         let index = found.filter(|_| asked.is_some()).ok_or(NOT_FOUND)?;
         // SAFETY: nvml.h
