@@ -1,4 +1,5 @@
-//! Writes the list of the checklists that are compiled in: every `checklists/*.yaml`, sorted by name.
+//! Writes what is compiled in: the list of the checklists (every `checklists/*.yaml`, sorted by name), and the names
+//! of PCI vendors, devices and classes as text (see src/probe/pci_names.rs).
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -19,6 +20,31 @@ fn main() {
         writeln!(list, "({name:?}, include_str!({:?})),", path.display().to_string()).expect("a String takes all");
     }
     list.push(']');
-    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("checklists.rs");
-    fs::write(out, list).expect("OUT_DIR can be written");
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    let write = |name: &str, text: &str| fs::write(out.join(name), text).expect("OUT_DIR can be written");
+    write("checklists.rs", &list);
+    write("pci-devices.txt", &pci_devices());
+    write("pci-classes.txt", &pci_classes());
+}
+
+fn pci_devices() -> String {
+    let mut text = String::from("\n");
+    for vendor in pci_ids::Vendors::iter() {
+        writeln!(text, "{:04x} {}", vendor.id(), vendor.name()).expect("a String takes all");
+        for device in vendor.devices() {
+            writeln!(text, "\t{:04x} {}", device.id(), device.name()).expect("a String takes all");
+        }
+    }
+    text
+}
+
+fn pci_classes() -> String {
+    let mut text = String::from("\n");
+    for class in pci_ids::Classes::iter() {
+        writeln!(text, "{:02x} {}", class.id(), class.name()).expect("a String takes all");
+        for subclass in class.subclasses() {
+            writeln!(text, "\t{:02x} {}", subclass.id(), subclass.name()).expect("a String takes all");
+        }
+    }
+    text
 }

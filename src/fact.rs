@@ -185,16 +185,31 @@ impl<T: JsonSchema> JsonSchema for Fact<T> {
 }
 
 /// What one probe answered, and how long that took.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// The JSON form of the probe's typed answer, or of its absence.
     pub value: Value,
-    /// From the moment the probe was asked until its last part had answered or was given up.
+    /// From the moment the probe was asked until its last part had answered or was given up; in a snapshot, in
+    /// microseconds.
+    #[serde(rename = "took_us", default, with = "microseconds")]
     pub took: Duration,
 }
 
+mod microseconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
+
 /// Something that did not answer or crashed while the node was observed: a finding of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     /// The probe that was asked.
     pub probe: String,
@@ -207,7 +222,8 @@ pub struct Incident {
 }
 
 /// Everything that was observed of one node: the one input of judging.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Observations {
     /// Probes without arguments, by name.
     pub plain: BTreeMap<String, Observation>,

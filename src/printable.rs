@@ -1,4 +1,4 @@
-//! Text from a machine or a file, made safe to show.
+//! Text made fit to show: safe, and counted as a person counts.
 
 /// The text with everything that a terminal or a page would obey instead of show written out: control characters
 /// (with them every escape sequence), and the marks that turn the direction of writing.
@@ -18,6 +18,11 @@ pub fn printable(text: &str) -> String {
 /// of Unicode Standard Annex 9.
 fn obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `1 file`, `3 files`.
+pub fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

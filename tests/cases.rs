@@ -1,11 +1,14 @@
 //! Every check against the cases in `tests/cases/`: a recorded machine, a patch of what was observed, and the outcome
 //! that is expected. New lines there are new tests.
 
+mod common;
+
+use common::{machine, punchlist_on};
 use punchlist::checklist::scope::{self, param_value};
 use punchlist::checklist::{self, Checklists, Effect, Level};
-use punchlist::fact::Observations;
+use punchlist::fact::{Absent, Observations, Reason};
 use punchlist::judge::{self, Outcome, Status};
-use punchlist::observe::{Choice, Plan, observe_directly};
+use punchlist::observe::{Choice, Plan, Snapshot, observe_arguments};
 use punchlist::probe::source::Source;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -82,11 +85,12 @@ fn place<'v>(value: &'v mut Json, steps: &[String], path: &str) -> &'v mut Json 
     let Some((step, rest)) = steps.split_first() else { return value };
     let next = match value {
         Json::Array(items) => {
-            let keys = ["mount_point", "address", "name", "pid", "key"];
+            let keys = ["mount_point", "address", "pci", "name", "pid", "index", "code"];
             let named = |item: &Json| {
                 keys.iter().any(|key| match &item[key] {
                     Json::String(text) => text == step,
-                    number => number.to_string() == *step,
+                    Json::Number(number) => step.parse().is_ok_and(|step: u64| number.as_u64() == Some(step)),
+                    _ => false,
                 })
             };
             let position = items.iter().position(named).or_else(|| step.parse().ok());
@@ -112,8 +116,26 @@ fn place<'v>(value: &'v mut Json, steps: &[String], path: &str) -> &'v mut Json 
     place(next, rest, path)
 }
 
-fn run(checklists: &Checklists, machine: &str, case: &Case) -> Vec<Outcome> {
-    let source = Source::rooted(&folder("machines").join(machine)).unwrap_or_else(|error| panic!("{error}"));
+/// What a snapshot of each recorded machine holds, taken by the real binary when the first case needs it.
+#[derive(Default)]
+struct Machines {
+    seen: BTreeMap<String, Observations>,
+}
+
+impl Machines {
+    fn observations(&mut self, name: &str) -> &Observations {
+        self.seen.entry(name.to_string()).or_insert_with(|| {
+            let output = punchlist_on(&machine(name), "snapshot").output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let snapshot: Snapshot = serde_json::from_str(&text)
+                .unwrap_or_else(|_| panic!("{name}: {}", String::from_utf8_lossy(&output.stderr)));
+            snapshot.observations
+        })
+    }
+}
+
+fn run(checklists: &Checklists, machines: &mut Machines, name: &str, case: &Case) -> Vec<Outcome> {
+    let source = Source::rooted(&machine(name)).unwrap_or_else(|error| panic!("{error}"));
     let choice = Choice { only: vec![case.check.clone()], skip: vec![], level: Level::Deep, effect: Effect::Disrupts };
     let plan = Plan::new(checklists, &choice).unwrap_or_else(|error| panic!("{error}"));
     let mut set = BTreeMap::new();
@@ -137,7 +159,9 @@ fn run(checklists: &Checklists, machine: &str, case: &Case) -> Vec<Outcome> {
             *place(&mut probe.value, &steps[1..], path) = value.clone();
         }
     };
-    let mut observations = observe_directly(&plan, checklists, &set, &source, &plain);
+    let mut observations = machines.observations(name).clone();
+    plain(&mut observations);
+    observe_arguments(&plan, checklists, &set, &source, &mut observations);
     let scope = scope::of_node(checklists, &observations, &set);
     for (path, value) in case.patch.iter().filter(|(path, _)| path.starts_with("observe.")) {
         let steps = steps(path);
@@ -163,13 +187,14 @@ fn run(checklists: &Checklists, machine: &str, case: &Case) -> Vec<Outcome> {
 #[test]
 fn every_case_gives_its_outcome() {
     let checklists = load();
+    let mut machines = Machines::default();
     let mut wrong = Vec::new();
     let mut count = 0;
     for (name, file) in case_files() {
         for (number, case) in file.cases.iter().enumerate() {
             count += 1;
             let machine = case.machine.as_deref().unwrap_or(&file.machine);
-            let run = || run(&checklists, machine, case);
+            let run = || run(&checklists, &mut machines, machine, case);
             let title = format!("tests/cases/{name}, case {}: {} on {machine}", number + 1, case.check);
             let outcomes = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
                 Ok(outcomes) => outcomes,
@@ -228,4 +253,89 @@ fn every_check_has_a_case_in_which_it_passes_one_in_which_it_fails_and_one_in_wh
     }
     missing.extend(seen.into_keys().map(|id| format!("{id}: no such check")));
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Checks with an `a || b` of which `a` alone is reason enough to pass, and the probe that only `b` reads.
+const ENOUGH_WITHOUT: &[(&str, &str)] = &[
+    // A kernel for crash dumps is loaded, whatever memory is kept for one.
+    ("kernel.kdump", "file"),
+    // Enough large blocks are free, whether or not somebody has GPUs that want them.
+    ("memory.fragmentation", "pci"),
+    // It was hardly ever restarted, however long it has run and the node is up.
+    ("services.restarts", "host"),
+    ("services.restarts", "processes"),
+];
+
+/// Whatever could not be seen, no check passes for want of it: each probe that a check reads to decide is replaced by
+/// each absence that means "nobody could tell".
+#[test]
+fn no_check_passes_when_what_it_reads_could_not_be_seen() {
+    let checklists = load();
+    let mut machines = Machines::default();
+    let absences = [Reason::Timeout, Reason::Failed, Reason::Denied, Reason::NotRecorded];
+    let mut wrong = Vec::new();
+    for (_, check) in checklists.checks() {
+        let id = &check.id.text;
+        let choice = Choice { only: vec![id.clone()], skip: vec![], level: Level::Deep, effect: Effect::Disrupts };
+        let plan = Plan::new(&checklists, &choice).unwrap();
+        let read: BTreeSet<&str> = check.expect.iter().flat_map(|(_, expect)| expect.value.names()).collect();
+        let own: Vec<&str> = check.for_each.iter().map(|each| each.name.text.as_str()).collect();
+        for machine in ["epyc-node", "xeon-gpu-node", "kvm-vm"] {
+            let source = Source::rooted(&common::machine(machine)).unwrap();
+            let mut seen = machines.observations(machine).clone();
+            seen.asked.clear();
+            observe_arguments(&plan, &checklists, &BTreeMap::new(), &source, &mut seen);
+            for reason in absences {
+                let absent = Absent::new(reason, "as this test wants it").to_json();
+                let probes =
+                    seen.plain.keys().filter(|probe| read.contains(probe.as_str()) && !own.contains(&probe.as_str()));
+                for probe in probes {
+                    let mut observations = seen.clone();
+                    observations.plain.get_mut(probe).unwrap().value = absent.clone();
+                    passes(
+                        &checklists,
+                        &plan,
+                        &observations,
+                        id,
+                        &mut wrong,
+                        &format!("{probe} is {reason} on {machine}"),
+                    );
+                }
+                for key in seen.asked.keys() {
+                    let mut observations = seen.clone();
+                    observations.asked.get_mut(key).unwrap().value = absent.clone();
+                    // Other subjects may pass: only where there is one answer is it the one that counts.
+                    if seen.asked.len() == 1 {
+                        passes(
+                            &checklists,
+                            &plan,
+                            &observations,
+                            id,
+                            &mut wrong,
+                            &format!("{key} is {reason} on {machine}"),
+                        );
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn passes(
+    checklists: &Checklists,
+    plan: &Plan,
+    observations: &Observations,
+    id: &str,
+    wrong: &mut Vec<String>,
+    what: &str,
+) {
+    let enough = |(check, probe): &(&str, &str)| *check == id && what.starts_with(&format!("{probe} "));
+    if ENOUGH_WITHOUT.iter().any(enough) {
+        return;
+    }
+    let outcomes = judge::judge(checklists, &plan.chosen, observations, &BTreeMap::new());
+    for outcome in outcomes.iter().filter(|outcome| outcome.check == id && outcome.status == Status::Pass) {
+        wrong.push(format!("{id} passes for {} although {what}", outcome.subject));
+    }
 }

@@ -2,25 +2,15 @@
 //! machine's `expected.txt`. A new folder is a new test. `BLESS=1 cargo test --test machines` writes the files anew,
 //! for review.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-fn machines() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machines");
-    let mut machines: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    machines.sort();
-    machines
-}
+use common::{machines, punchlist_on};
+use std::fs;
+use std::path::Path;
+use std::process::Output;
 
 fn run(machine: &Path, more: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_punchlist"))
-        .args(["run", "--root"])
-        .arg(machine)
-        .args(more)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the binary starts")
+    punchlist_on(machine, "run").args(more).output().expect("the binary starts")
 }
 
 /// The output without what differs from run to run.

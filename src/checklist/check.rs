@@ -12,15 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn all(checklists: &[Checklist], schemas: &Schemas, problems: &mut Problems) {
     let params = params_schema(checklists);
     let ids: Ids = ids(checklists, problems);
+    let first_round = first_round(schemas, &params);
     for checklist in checklists {
-        let checker = Checker { file: &checklist.file, schemas, params: &params, ids: &ids };
+        let checker = Checker { file: &checklist.file, schemas, first_round: &first_round, ids: &ids };
         if let Some(applies) = &checklist.applies {
-            checker.condition(applies, &checker.first_round(), problems);
+            checker.condition(applies, &first_round, problems);
         }
         for param in &checklist.params {
             checker.param(param, problems);
         }
         for check in &checklist.checks {
+            if problems.is_full() {
+                return;
+            }
             checker.check(check, problems);
         }
         for cause in &checklist.causes {
@@ -105,26 +109,26 @@ fn circles(checklists: &[Checklist], problems: &mut Problems) {
     }
 }
 
+/// What may be read before any probe with arguments was asked.
+fn first_round<'c>(schemas: &'c Schemas, params: &'c Json) -> Names<'c> {
+    let mut names = Names::new(schemas);
+    names.add("params", schemas.type_of(params));
+    for probe in probe::PROBES.iter().filter(|probe| probe.arguments.is_some()) {
+        let help =
+            format!("it takes arguments: write `observe: {{ NAME: {{ {}: {{ … }} }} }}` and read NAME", probe.name);
+        names.add_elsewhere(probe.name, &help);
+    }
+    names
+}
+
 struct Checker<'c> {
     file: &'c SourceFile,
     schemas: &'c Schemas,
-    params: &'c Json,
+    first_round: &'c Names<'c>,
     ids: &'c Ids<'c>,
 }
 
 impl<'c> Checker<'c> {
-    /// What may be read before any probe with arguments was asked.
-    fn first_round(&self) -> Names<'c> {
-        let mut names = Names::new(self.schemas);
-        names.add("params", self.schemas.type_of(self.params));
-        for probe in probe::PROBES.iter().filter(|probe| probe.arguments.is_some()) {
-            let help =
-                format!("it takes arguments: write `observe: {{ NAME: {{ {}: {{ … }} }} }}` and read NAME", probe.name);
-            names.add_elsewhere(probe.name, &help);
-        }
-        names
-    }
-
     fn mistakes(&self, text: &str, place: Place, mistakes: Vec<Mistake>, problems: &mut Problems) {
         for mistake in mistakes {
             problems.add_mistake(self.file, place, text, mistake);
@@ -213,7 +217,7 @@ impl<'c> Checker<'c> {
     }
 
     fn check(&self, check: &Check, problems: &mut Problems) {
-        let mut names = self.first_round();
+        let mut names = self.first_round.clone();
         let mut own = Vec::new();
         for ask in &check.observe {
             names.add_elsewhere(&ask.name.text, "it is asked only after this is known");
@@ -251,7 +255,7 @@ impl<'c> Checker<'c> {
     }
 
     fn cause(&self, cause: &Cause, problems: &mut Problems) {
-        let mut names = self.first_round();
+        let mut names = self.first_round.clone();
         self.loops(&cause.for_each, &mut names, &mut Vec::new(), problems);
         if let Some(when) = &cause.when {
             self.condition(when, &names, problems);

@@ -174,7 +174,7 @@ impl Decoder<'_> {
 
     /// A plain scalar as it stands in the file: `1.10` stays `1.10`.
     fn raw(&self, place: Place) -> String {
-        let line = self.file.text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
+        let line = self.file.line(place.line);
         line.chars()
             .skip(place.column.saturating_sub(1))
             .take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}'))

@@ -1,8 +1,8 @@
 //! What an author writes: YAML in, checked checks and causes out.
 //!
-//! A file goes through three steps, each of which finds all its mistakes before anything is said: [`yaml`] makes a
-//! tree with positions, [`decode`] makes checks of it, [`check`] holds names, fields and ids of all files against
-//! the probes' schemas and each other. [`scope`] says what a checked check means on one node.
+//! A file goes through three steps, each of which finds all its mistakes before anything is said: `yaml` makes a
+//! tree with positions, `decode` makes checks of it, `check` holds names, fields and ids of all files against
+//! the probes' schemas and each other. `scope` says what a checked check means on one node.
 
 mod check;
 mod decode;
@@ -331,11 +331,19 @@ impl Checklists {
 
 /// Reads the built-in checklists, those of the site, and those that `paths` name (files, or folders of `.yaml` files).
 pub fn load(paths: &[PathBuf]) -> Result<Checklists, Problems> {
+    read(paths, false)
+}
+
+/// As [`load`], but a file that names itself like a built-in checklist stands in for that one: so the built-in ones
+/// can be worked on.
+pub fn load_in_place_of_builtin(paths: &[PathBuf]) -> Result<Checklists, Problems> {
+    read(paths, true)
+}
+
+fn read(paths: &[PathBuf], in_place: bool) -> Result<Checklists, Problems> {
     let mut problems = Problems::default();
-    let mut files: Vec<Arc<SourceFile>> = BUILTIN
-        .iter()
-        .map(|(name, text)| Arc::new(SourceFile { name: format!("builtin/{name}"), text: text.to_string() }))
-        .collect();
+    let mut files: Vec<Arc<SourceFile>> =
+        BUILTIN.iter().map(|(name, text)| Arc::new(SourceFile::new(format!("builtin/{name}"), *text))).collect();
     let site = Path::new(SITE_FOLDER);
     if site.is_dir() {
         read_folder(site, &mut files, &mut problems);
@@ -348,25 +356,19 @@ pub fn load(paths: &[PathBuf]) -> Result<Checklists, Problems> {
             Err(error) => cannot_read(path, &error, &mut problems),
         }
     }
-    link(files, problems)
+    link(files, in_place, problems)
 }
 
-/// Reads one checklist from text, with the built-in ones beside it: for tests.
-pub fn load_text(name: &str, text: &str) -> Result<Checklists, Problems> {
-    let mut files: Vec<Arc<SourceFile>> = BUILTIN
-        .iter()
-        .map(|(name, text)| Arc::new(SourceFile { name: format!("builtin/{name}"), text: text.to_string() }))
-        .collect();
-    files.push(Arc::new(SourceFile { name: name.into(), text: text.into() }));
-    link(files, Problems::default())
-}
-
-fn link(files: Vec<Arc<SourceFile>>, mut problems: Problems) -> Result<Checklists, Problems> {
-    let mut all = Vec::new();
+fn link(files: Vec<Arc<SourceFile>>, in_place: bool, mut problems: Problems) -> Result<Checklists, Problems> {
+    let mut all: Vec<Checklist> = Vec::new();
     for file in &files {
         if let Some(root) = yaml::read(file, &mut problems) {
             all.extend(decode::checklist(file, &root, &mut problems));
         }
+    }
+    if in_place {
+        let own: Vec<String> = all.iter().filter(|one| !one.is_builtin()).map(|one| one.name.text.clone()).collect();
+        all.retain(|one| !one.is_builtin() || !own.contains(&one.name.text));
     }
     let schemas = schemas();
     check::all(&all, &schemas, &mut problems);
@@ -422,7 +424,7 @@ fn read_file(path: &Path, files: &mut Vec<Arc<SourceFile>>, problems: &mut Probl
     match fs::read(path) {
         Err(error) => cannot_read(path, &error, problems),
         Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => files.push(Arc::new(SourceFile { name, text })),
+            Ok(text) => files.push(Arc::new(SourceFile::new(name, text))),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -430,7 +432,7 @@ fn read_file(path: &Path, files: &mut Vec<Arc<SourceFile>>, problems: &mut Probl
                 let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
                 let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
                 let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
-                let file = SourceFile { name, text };
+                let file = SourceFile::new(name, text);
                 problems
                     .add(&file, Place { line, column }, "this byte is not UTF-8")
                     .help("save the file as UTF-8; is this a text file?");

@@ -1,11 +1,11 @@
 //! What is wrong with a file, where, and what to write instead: shown as a compiler would.
 
 use crate::expression::Mistake;
-use crate::printable::printable;
+use crate::printable::{counted, printable};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -14,9 +14,29 @@ pub struct SourceFile {
     pub name: String,
     /// Its text.
     pub text: String,
+    /// Where its lines begin, in bytes; found when the first problem needs it.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl SourceFile {
+    /// A file with this text.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> SourceFile {
+        SourceFile { name: name.into(), text: text.into(), lines: OnceLock::new() }
+    }
+
+    /// The text from the beginning of a line (from 1) to the end of the file.
+    pub(super) fn text_from_line(&self, line: usize) -> &str {
+        let starts = self.lines.get_or_init(|| {
+            std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect()
+        });
+        starts.get(line.saturating_sub(1)).and_then(|start| self.text.get(*start..)).unwrap_or_default()
+    }
+
+    /// A line (from 1) without its end.
+    pub(super) fn line(&self, line: usize) -> &str {
+        self.text_from_line(line).lines().next().unwrap_or_default()
+    }
+
     /// The SHA-256 of the text, in hexadecimal: what a report names its checklists by.
     pub fn sha256(&self) -> String {
         Sha256::digest(self.text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
@@ -70,6 +90,9 @@ pub struct Problems {
     all: Vec<Problem>,
 }
 
+/// How many problems are kept: nobody reads more, and a file of nonsense can hold any number.
+const MOST: usize = 1000;
+
 impl Problems {
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
@@ -88,7 +111,7 @@ impl Problems {
 
     /// Something at a place.
     pub(super) fn add(&mut self, file: &SourceFile, place: Place, message: impl Into<String>) -> &mut Problem {
-        let line = file.text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default().to_string();
+        let line = file.line(place.line).to_string();
         self.push(Problem {
             file: file.name.as_str().into(),
             place: Some(place),
@@ -100,12 +123,20 @@ impl Problems {
 
     /// A mistake inside a text that begins at `place`.
     pub(super) fn add_mistake(&mut self, file: &SourceFile, place: Place, text: &str, mistake: Mistake) {
-        let at = place_within(&file.text, place, text, mistake.offset).unwrap_or(place);
+        let at = place_within(file, place, text, mistake.offset).unwrap_or(place);
         let problem = self.add(file, at, mistake.message);
         problem.help = mistake.help;
     }
 
+    /// Whether so much is wrong that looking for more is of no use.
+    pub(super) fn is_full(&self) -> bool {
+        self.all.len() >= MOST
+    }
+
     fn push(&mut self, problem: Problem) -> &mut Problem {
+        if self.is_full() {
+            self.all.pop();
+        }
         self.all.push(problem);
         self.all.last_mut().expect("one was pushed just now")
     }
@@ -128,17 +159,13 @@ impl Problems {
         let files: std::collections::BTreeSet<&str> = self.all.iter().map(|problem| &*problem.file).collect();
         let _ = writeln!(
             text,
-            "{} in {}",
+            "{}{} in {}",
+            if self.is_full() { "at least " } else { "" },
             counted(self.all.len(), "mistake", "mistakes"),
             counted(files.len(), "file", "files")
         );
         text
     }
-}
-
-/// `1 file`, `3 files`.
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// How much of a long line is shown around the mistake, in characters.
@@ -187,10 +214,8 @@ fn with_path(rendered: &str, path: &str) -> String {
 /// The place of character `offset` of a scalar that begins at `place`. Walks the raw text and the value side by side
 /// and passes over white space, so plain, folded, quoted and block scalars all work; `None` where escapes make the
 /// two differ.
-fn place_within(file: &str, place: Place, value: &str, offset: usize) -> Option<Place> {
-    let start: usize = file.split_inclusive('\n').take(place.line.saturating_sub(1)).map(str::len).sum();
-    let line_and_after = file.get(start..)?;
-    let mut raw = line_and_after.chars().peekable();
+fn place_within(file: &SourceFile, place: Place, value: &str, offset: usize) -> Option<Place> {
+    let mut raw = file.text_from_line(place.line).chars().peekable();
     let mut at = Place { line: place.line, column: 1 };
     let mut step = |raw: &mut std::iter::Peekable<std::str::Chars>| {
         let c = raw.next()?;
@@ -252,18 +277,18 @@ mod tests {
         ];
         for (file, (line, column), value, offset, (found_line, found_column)) in cases {
             assert_eq!(
-                place_within(file, Place { line, column }, value, offset),
+                place_within(&SourceFile::new("", file), Place { line, column }, value, offset),
                 Some(Place { line: found_line, column: found_column }),
                 "{file:?}"
             );
         }
-        assert_eq!(place_within("a: \"x\\ty\"", Place { line: 1, column: 4 }, "x\ty", 2), None);
+        assert_eq!(place_within(&SourceFile::new("", "a: \"x\\ty\""), Place { line: 1, column: 4 }, "x\ty", 2), None);
     }
 
     #[test]
     fn a_problem_shows_its_line_and_survives_any_text_in_it() {
         let mut problems = Problems::default();
-        let file = SourceFile { name: "x\u{1b}[31m.yaml".into(), text: format!("é: {}\u{7}b\n", "é".repeat(5000)) };
+        let file = SourceFile::new("x\u{1b}[31m.yaml", format!("é: {}\u{7}b\n", "é".repeat(5000)));
         problems.add(&file, Place { line: 1, column: 3000 }, "wrong \u{1b}[2J").help("mend\u{0}it");
         problems.add(&file, Place { line: 1, column: 5007 }, "at the end");
         problems.add(&file, Place { line: 99, column: 5 }, "behind the end");

@@ -161,7 +161,7 @@ fn missing_param(check: &Check, scope: &Scope) -> Option<Absent> {
     let decide = decide.chain(check.for_each.iter().map(|each| &each.list.value));
     let names: std::collections::BTreeSet<&str> = decide.flat_map(|expression| expression.parameters()).collect();
     let absent = |name: &str| scope.param(name).err();
-    names.into_iter().filter_map(absent).filter(|absent| absent.reason == Reason::NotPresent).next()
+    names.into_iter().filter_map(absent).find(|absent| absent.reason == Reason::NotPresent)
 }
 
 fn expand(loops: &[Loop], parent: Option<Subject>, scope: &Scope, instances: &mut Vec<Instance>) {

@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The largest checklist, in bytes.
-pub(super) const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 2 << 20;
 
-/// The most values that one file may hold once its aliases are followed.
-const MAX_VALUES: usize = 500_000;
+/// The most values that one file may hold, also once its aliases are followed. A checklist of 2 MiB holds a fifth.
+const MAX_VALUES: usize = 250_000;
 
 /// How deep brackets may stand in each other. The parser's time grows with the square of it.
 const MAX_BRACKETS: usize = 1000;
@@ -76,6 +76,11 @@ pub(super) fn read(file: &SourceFile, problems: &mut Problems) -> Option<Node> {
     if let Some((place, character)) = control_character(&file.text) {
         let message = format!("the control character U+{:04X} cannot stand in YAML", character as u32);
         problems.add(file, place, message).help("remove it; is this a text file?");
+        return None;
+    }
+    // The parser keeps all of them at once. Each but the first stands behind a comma or on a line of its own.
+    if file.text.bytes().filter(|byte| matches!(byte, b',' | b'\n')).count() > MAX_VALUES {
+        problems.add(file, Place::START, format!("more than {MAX_VALUES} values: this is no checklist"));
         return None;
     }
     if bracket_depth(&file.text) > MAX_BRACKETS {

@@ -58,8 +58,7 @@ impl Checks {
         let set = self.choice.parameters(&checklists)?;
         let plan = self.choice.plan(&checklists)?;
         let first_round = Plan { chosen: Vec::new(), probes: plan.probes.clone() };
-        let interrupts =
-            Interrupts::listen().map_err(|error| Failure::system(format!("cannot listen for signals: {error}")))?;
+        let interrupts = Interrupts::listen().map_err(Failure::system)?;
         let observations =
             observe::observe(&first_round, &checklists, &set, &target, DEADLINE, &interrupts, &|_, _| false);
         let node = scope::of_node(&checklists, &observations, &set);

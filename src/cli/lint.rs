@@ -2,6 +2,7 @@
 
 use super::{Failure, OK, print};
 use crate::checklist;
+use crate::printable::counted;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -15,12 +16,17 @@ pub(super) struct Lint {
 
 impl Lint {
     pub(super) fn run(self) -> Result<i32, Failure> {
-        let checklists = checklist::load(&self.files)?;
+        let checklists = checklist::load_in_place_of_builtin(&self.files)?;
         let own = checklists.all.iter().filter(|checklist| !checklist.is_builtin());
         let (files, checks, causes) = own.fold((0, 0, 0), |(files, checks, causes), checklist| {
             (files + 1, checks + checklist.checks.len(), causes + checklist.causes.len())
         });
-        print(&format!("{files} checklists with {checks} checks and {causes} causes: no mistakes\n"))?;
+        print(&format!(
+            "{} with {} and {}: no mistakes\n",
+            counted(files, "checklist", "checklists"),
+            counted(checks, "check", "checks"),
+            counted(causes, "cause", "causes")
+        ))?;
         Ok(OK)
     }
 }

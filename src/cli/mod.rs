@@ -6,14 +6,17 @@ mod lint;
 mod output;
 mod probes;
 mod run;
+mod snapshot;
 
 use crate::checklist::problem::Problems;
 use crate::observe::Target;
+use crate::probe::parse_duration;
 use crate::probe::source::Source;
 use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Nothing to fix.
 pub const OK: i32 = 0;
@@ -46,6 +49,7 @@ enum Command {
     Checks(checks::Checks),
     Probes(probes::Probes),
     Lint(lint::Lint),
+    Snapshot(snapshot::TakeSnapshot),
     /// Asks probes for another process of Punchlist.
     #[command(hide = true)]
     Worker {
@@ -109,6 +113,7 @@ pub fn main() -> i32 {
         Command::Checks(command) => command.run(),
         Command::Probes(command) => command.run(),
         Command::Lint(command) => command.run(),
+        Command::Snapshot(command) => command.run(),
         Command::Worker { root, nvml } => Ok(crate::observe::worker_main(Target { root, nvml })),
     };
     result.unwrap_or_else(|failure| {
@@ -136,6 +141,11 @@ fn target_of(Asked { root, nvml }: &Asked) -> Result<(Target, Source), Failure> 
         Some(root) => Source::rooted(root).map_err(Failure::bad_input)?,
     };
     Ok((Target { root: root.clone(), nvml: nvml.clone() }, source))
+}
+
+/// A time on the command line.
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "a time is written 500ms, 10s, 2m or 1h".to_string())
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.

@@ -1,12 +1,10 @@
 //! `punchlist run`: asks this node and prints its punch list.
 
 use super::output::OutputFile;
-use super::{Asked, Failure, choose, print, target_of};
+use super::{Asked, Failure, choose, duration, print, target_of};
 use crate::checklist;
-use crate::fact::Observations;
-use crate::judge::{self, Status};
-use crate::observe::{self, Interrupts};
-use crate::probe::parse_duration;
+use crate::judge;
+use crate::observe::{self, Interrupts, Snapshot};
 use crate::report::{Facts, Report, TextOptions, to_json, to_text};
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
@@ -39,6 +37,9 @@ pub(super) struct Run {
     choice: choose::Choose,
     #[command(flatten)]
     asked: Asked,
+    /// Judge what `punchlist snapshot` kept, instead of asking anything.
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = ["root", "deadline"])]
+    from: Option<PathBuf>,
     /// End the run after this time; what has not answered by then is reported as such.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     deadline: Duration,
@@ -53,30 +54,25 @@ pub(super) enum Format {
     Json,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "a time is written 500ms, 10s, 2m or 1h".to_string())
-}
-
 impl Run {
     pub(super) fn run(self) -> Result<i32, Failure> {
         let began = Instant::now();
-        let interrupts =
-            Interrupts::listen().map_err(|error| Failure::system(format!("cannot listen for signals: {error}")))?;
+        let interrupts = Interrupts::listen().map_err(Failure::system)?;
+        let snapshot = self.from.as_deref().map(Snapshot::read).transpose().map_err(Failure::bad_input)?;
         let (target, source) = target_of(&self.asked)?;
-        let started = source.now();
         let checklists = checklist::load(&self.checklists)?;
         let set = self.choice.parameters(&checklists)?;
         let plan = self.choice.plan(&checklists)?;
         let files = self.output.iter().map(|path| OutputFile::prepare(path)).collect::<Result<Vec<_>, _>>()?;
 
-        let holds = |check: &checklist::Check, observations: &Observations| {
-            let outcomes = judge::judge(&checklists, &plan.chosen, observations, &set);
-            check.needs.iter().all(|need| {
-                let mut of_need = outcomes.iter().filter(|outcome| outcome.check == need.text);
-                of_need.all(|outcome| matches!(outcome.status, Status::Pass | Status::Info | Status::Warning))
-            })
-        };
-        let observations = observe::observe(&plan, &checklists, &set, &target, self.deadline, &interrupts, &holds);
+        let Snapshot { taken, uid, observations, .. } = snapshot.unwrap_or_else(|| {
+            let started = source.now();
+            let holds = |check: &checklist::Check, observations: &_| {
+                judge::needs_hold(&checklists, &plan.chosen, observations, &set, check)
+            };
+            let observations = observe::observe(&plan, &checklists, &set, &target, self.deadline, &interrupts, &holds);
+            Snapshot::new(started, source.uid(), observations)
+        });
         let outcomes = judge::judge(&checklists, &plan.chosen, &observations, &set);
         let items = judge::items(&outcomes, &observations);
         let facts = Facts {
@@ -84,10 +80,10 @@ impl Run {
             observations: &observations,
             parameters: &set,
             level: self.choice.level(),
-            started,
+            started: taken,
             duration: began.elapsed(),
-            as_root: source.uid() == 0,
-            recorded: source.recorded().is_some(),
+            as_root: uid == 0,
+            recorded: self.from.is_some() || source.recorded().is_some(),
         };
         let report = Report::new(&facts, outcomes, items);
 

@@ -7,6 +7,7 @@ use super::{Expression, Mistake};
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators as op};
 use regex::Regex;
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 /// The names that an expression may read where it stands.
@@ -14,14 +15,15 @@ use std::sync::LazyLock;
 pub struct Names<'s> {
     schemas: &'s Schemas,
     local: Vec<(String, Type<'s>)>,
-    elsewhere: Vec<(String, String)>,
+    /// Shared, since every check starts from the same.
+    elsewhere: Rc<Vec<(String, String)>>,
     sized: Vec<String>,
 }
 
 impl<'s> Names<'s> {
     /// Everything that `schemas` names.
     pub fn new(schemas: &'s Schemas) -> Names<'s> {
-        Names { schemas, local: Vec::new(), elsewhere: Vec::new(), sized: Vec::new() }
+        Names { schemas, local: Vec::new(), elsewhere: Rc::default(), sized: Vec::new() }
     }
 
     /// Adds a name of the check itself: a loop variable or an answer under `observe`.
@@ -31,7 +33,7 @@ impl<'s> Names<'s> {
 
     /// Adds a name that exists but not here, with the reason and the way out.
     pub fn add_elsewhere(&mut self, name: &str, why: &str) {
-        self.elsewhere.push((name.to_string(), why.to_string()));
+        Rc::make_mut(&mut self.elsewhere).push((name.to_string(), why.to_string()));
     }
 
     /// Takes the size checks of an expression that is known to hold when this one is read (a check's `when`).
@@ -90,16 +92,19 @@ struct Checker<'c, 's> {
     expression: &'c Expression,
     places: Option<&'c SourceInfo>,
     loops: Vec<(String, Type<'s>)>,
-    /// Lists whose size the expression looks at, as text.
-    sized: Vec<String>,
     mistakes: Vec<Mistake>,
 }
 
 impl<'c, 's> Checker<'c, 's> {
     fn new(names: &'c Names<'s>, expression: &'c Expression, places: Option<&'c SourceInfo>) -> Self {
-        let mut sized = names.sized.clone();
-        sized_lists(&expression.tree, &mut sized);
-        Checker { names, expression, places, loops: Vec::new(), sized, mistakes: Vec::new() }
+        Checker { names, expression, places, loops: Vec::new(), mistakes: Vec::new() }
+    }
+
+    /// Whether the expression, or what is known to hold with it, looks at the size of a list.
+    fn is_sized(&self, list: &String) -> bool {
+        let mut sized = self.names.sized.clone();
+        sized_lists(&self.expression.tree, &mut sized);
+        sized.contains(list)
     }
 
     /// Where a node stands in the text, in characters; cel counts bytes.
@@ -240,7 +245,7 @@ impl<'c, 's> Checker<'c, 's> {
         }
         if found.kind == LoopKind::All
             && !matches!(found.range.expr, Expr::List(_))
-            && !self.sized.contains(&write(found.range))
+            && !self.is_sized(&write(found.range))
         {
             let list = write(found.range);
             self.say(node, format!("`{list}` may be empty, and then `all` holds")).help =

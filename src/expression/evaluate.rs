@@ -200,13 +200,15 @@ fn why_loop(
 ) {
     let range = write(found.range);
     let (mut guilty, mut count) = (0, 0);
+    // Where one element would have been enough, every element is to blame and none in particular.
+    let none_in_particular = (found.kind == LoopKind::Exists) == wanted;
     each_element(found, context, |number, item, inside| {
         count += 1;
         if is(predicate, inside) == Some(wanted) {
             return;
         }
         guilty += 1;
-        if guilty <= NAMED_ELEMENTS {
+        if guilty <= NAMED_ELEMENTS && !none_in_particular {
             let element = match to_json(item) {
                 scalar @ (Json::String(_) | Json::Number(_) | Json::Bool(_)) => show(&scalar),
                 _ => format!("{range}[{number}]"),
@@ -215,11 +217,13 @@ fn why_loop(
         }
     });
     let values = vec![(format!("{range}.size()"), Json::from(count))];
-    if guilty > NAMED_ELEMENTS {
+    if none_in_particular {
+        let quantity = if wanted { "none" } else { "each" };
+        let sentence = format!("{place}{quantity} of the {count} in {range} fits `{}`", write(predicate));
+        readings.push(Reading { sentence, values });
+    } else if guilty > NAMED_ELEMENTS {
         let sentence = format!("{place}and {} more of {count} in {range}", guilty - NAMED_ELEMENTS);
         readings.push(Reading { sentence, values });
-    } else if guilty == 0 {
-        readings.push(Reading { sentence: format!("{place}{range} has {count} entries"), values });
     }
 }
 

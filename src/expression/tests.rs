@@ -172,7 +172,8 @@ fn a_false_expression_says_which_part_and_with_which_values() {
         why("gpus.all(g, g.index < 2)"),
         ["for gpus[2]: g.index is 2, expected less than 2", "for gpus[3]: g.index is 3, expected less than 2"]
     );
-    assert_eq!(why("gpus.exists(g, g.index == 42)").last().unwrap(), "and 1 more of 4 in gpus");
+    assert_eq!(why("gpus.all(g, g.index > 10)").last().unwrap(), "and 1 more of 4 in gpus");
+    assert_eq!(why("gpus.exists(g, g.index == 42)"), ["none of the 4 in gpus fits `g.index == 42`"]);
     assert_eq!(why("!(host.name in [\"n1\", \"n2\"])"), ["host.name is \"n1\", expected none of [\"n1\", \"n2\"]"]);
     assert_eq!(
         why("host.name.startsWith(\"gpu\")"),

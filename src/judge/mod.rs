@@ -120,6 +120,21 @@ pub fn judge(
     chosen.iter().flat_map(|(_, check)| judge.done.remove(check.id.text.as_str()).unwrap_or_default()).collect()
 }
 
+/// Whether everything that a check needs has passed, so that it may load the node.
+pub fn needs_hold(
+    checklists: &Checklists,
+    chosen: &[(&Checklist, &Check)],
+    observations: &Observations,
+    set: &BTreeMap<String, Json>,
+    check: &Check,
+) -> bool {
+    let needed = |id: &str| check.needs.iter().any(|need| need.text == id);
+    judge(checklists, chosen, observations, set)
+        .iter()
+        .filter(|outcome| needed(&outcome.check))
+        .all(|outcome| matches!(outcome.status, Status::Pass | Status::Info | Status::Warning))
+}
+
 struct Judge<'j> {
     checklists: &'j Checklists,
     observations: &'j Observations,

@@ -5,10 +5,12 @@
 
 mod plan;
 mod protocol;
+mod snapshot;
 mod supervisor;
 mod worker;
 
-pub use plan::{Choice, Plan, UnknownPattern};
+pub use plan::{BadChoice, Choice, Plan};
+pub use snapshot::Snapshot;
 pub use supervisor::{Interrupts, Target};
 pub use worker::main as worker_main;
 
@@ -58,31 +60,22 @@ pub fn observe(
     observations
 }
 
-/// As [`observe`], but in this process and without deadlines: for recorded machines in tests, where `patch` changes
-/// what was observed before anything is made of it.
-pub fn observe_directly(
+/// The second round in this process and without deadlines: for recorded machines in tests, which change what was
+/// observed in the first round before anything is made of it.
+pub fn observe_arguments(
     plan: &Plan,
     checklists: &Checklists,
     set: &BTreeMap<String, Json>,
     source: &Source,
-    patch: &dyn Fn(&mut Observations),
-) -> Observations {
-    let mut observations = Observations::default();
-    let ask = |request: &Request, observations: &mut Observations| {
-        let value = (request.probe.ask)(source, &request.arguments, &Silent).unwrap_or_else(|absent| absent.to_json());
-        file(observations, request, value, Duration::ZERO);
-    };
-    for probe in &plan.probes {
-        ask(&Request::new(probe, Json::Null), &mut observations);
-    }
-    patch(&mut observations);
-    let scope = scope::of_node(checklists, &observations, set);
+    observations: &mut Observations,
+) {
+    let scope = scope::of_node(checklists, observations, set);
     for (checklist, check) in &plan.chosen {
         for request in requests(checklists, checklist, check, &scope) {
-            ask(&request, &mut observations);
+            let answer = (request.probe.ask)(source, &request.arguments, &Silent);
+            file(observations, &request, answer.unwrap_or_else(|absent| absent.to_json()), Duration::ZERO);
         }
     }
-    observations
 }
 
 /// What a check asks with arguments, for all its subjects.

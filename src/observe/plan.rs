@@ -20,12 +20,20 @@ pub struct Choice {
     pub effect: Effect,
 }
 
-/// A word of `--only` or `--skip` that matches nothing.
+/// A choice that cannot be meant.
 #[derive(Debug, thiserror::Error)]
-#[error("no check, tag or checklist is called `{pattern}`{}", hint.as_ref().map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default())]
-pub struct UnknownPattern {
-    pattern: String,
-    hint: Option<String>,
+pub enum BadChoice {
+    /// A word of `--only` or `--skip` matches nothing.
+    #[error("no check, tag or checklist is called `{pattern}`{}", hint.as_ref().map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default())]
+    Unknown {
+        /// The word.
+        pattern: String,
+        /// What was probably meant.
+        hint: Option<String>,
+    },
+    /// Nothing would be asked.
+    #[error("no check is left to run: --only, --skip, --level and --effect together leave all out")]
+    Nothing,
 }
 
 /// What a run asks.
@@ -39,7 +47,7 @@ pub struct Plan<'c> {
 
 impl<'c> Plan<'c> {
     /// The checks that a person wants, those that they need, and the probes that all of them read.
-    pub fn new(checklists: &'c Checklists, choice: &Choice) -> Result<Plan<'c>, UnknownPattern> {
+    pub fn new(checklists: &'c Checklists, choice: &Choice) -> Result<Plan<'c>, BadChoice> {
         let only = patterns(checklists, &choice.only)?;
         let skip = patterns(checklists, &choice.skip)?;
         let by_id: BTreeMap<&str, &Check> =
@@ -63,6 +71,9 @@ impl<'c> Plan<'c> {
             .checks()
             .filter(|(checklist, check)| ids.contains(check.id.text.as_str()) && !skipped(checklist, check))
             .collect();
+        if chosen.is_empty() {
+            return Err(BadChoice::Nothing);
+        }
         Ok(Plan { probes: probes(checklists, &chosen), chosen })
     }
 }
@@ -105,7 +116,7 @@ fn names(word: &Regex, checklist: &Checklist, check: &Check) -> bool {
         || check.tags.iter().any(|tag| word.is_match(tag))
 }
 
-fn patterns(checklists: &Checklists, words: &[String]) -> Result<Vec<Regex>, UnknownPattern> {
+fn patterns(checklists: &Checklists, words: &[String]) -> Result<Vec<Regex>, BadChoice> {
     words
         .iter()
         .map(|word| {
@@ -116,7 +127,7 @@ fn patterns(checklists: &Checklists, words: &[String]) -> Result<Vec<Regex>, Unk
             let known = checklists.checks().flat_map(|(checklist, check)| {
                 check.tags.iter().chain([&check.id.text, &checklist.name.text]).map(String::as_str)
             });
-            Err(UnknownPattern { pattern: word.clone(), hint: near(word, known).map(str::to_string) })
+            Err(BadChoice::Unknown { pattern: word.clone(), hint: near(word, known).map(str::to_string) })
         })
         .collect()
 }

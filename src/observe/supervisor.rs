@@ -40,14 +40,22 @@ pub struct Target {
 
 /// Ctrl-C, TERM and HUP: the first ends the observing, the second the program.
 pub struct Interrupts {
-    /// What was received, and who wants to hear of it.
-    state: Arc<Mutex<(Option<&'static str>, Option<Sender<Heard>>)>>,
+    state: Arc<Mutex<Signalled>>,
+}
+
+/// What signals have done so far.
+#[derive(Default)]
+struct Signalled {
+    /// The first that was received.
+    by: Option<&'static str>,
+    /// Who wants to hear of it.
+    listener: Option<Sender<Heard>>,
 }
 
 impl Interrupts {
     /// Starts listening.
     pub fn listen() -> io::Result<Interrupts> {
-        let state: Arc<Mutex<(Option<&'static str>, Option<Sender<Heard>>)>> = Arc::default();
+        let state: Arc<Mutex<Signalled>> = Arc::default();
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let shared = state.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
@@ -58,12 +66,12 @@ impl Interrupts {
                     _ => "a HUP signal",
                 };
                 let mut state = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                if state.0.is_some() {
+                if state.by.is_some() {
                     // As a shell reports a program that a signal ended. The worker dies with its supervisor.
                     std::process::exit(128 + signal);
                 }
-                state.0 = Some(name);
-                if let Some(sender) = &state.1 {
+                state.by = Some(name);
+                if let Some(sender) = &state.listener {
                     let _ = sender.send(Heard::Interrupted);
                 }
             }
@@ -72,11 +80,11 @@ impl Interrupts {
     }
 
     fn received(&self) -> Option<&'static str> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).0
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).by
     }
 
     fn tell(&self, sender: Option<Sender<Heard>>) {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).1 = sender;
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).listener = sender;
     }
 }
 

@@ -232,10 +232,13 @@ fn attributes(path: &str, metadata: Result<&Metadata, &Absent>, recorded: Option
                 .ok_or_else(|| Absent::failed(format!("{path}: changed at a time beyond all calendars"))),
         },
         (_, Some(recorded)) => {
-            let unknown = || Absent::new(Reason::NotRecorded, format!("{path}: the tree holds its contents only"));
             let known = recorded.cloned().unwrap_or_default();
+            let unknown = || match known.absent {
+                Some(reason) => Absent::new(reason, if known.detail.is_empty() { path } else { known.detail.as_str() }),
+                None => Absent::new(Reason::NotRecorded, format!("{path}: the tree holds its contents only")),
+            };
             Attributes {
-                mode: known.mode.ok_or_else(unknown),
+                mode: known.mode.clone().ok_or_else(unknown),
                 uid: known.uid.ok_or_else(unknown),
                 gid: known.gid.ok_or_else(unknown),
                 modified: known.modified.ok_or_else(unknown),

@@ -147,7 +147,8 @@ fn observe(source: &Source) -> Host {
     }
 }
 
-fn host_names(source: &Source) -> Vec<Result<String, Absent>> {
+/// The host name, by each way to learn it.
+pub(super) fn host_names(source: &Source) -> Vec<Result<String, Absent>> {
     let read = |path: &str| match source.line(path) {
         Ok(name) if name.is_empty() => Err(Absent::not_present(format!("{path}: empty"))),
         other => other,
@@ -160,12 +161,13 @@ fn host_names(source: &Source) -> Vec<Result<String, Absent>> {
     ways
 }
 
-fn rfc3339(time: DateTime<Utc>) -> String {
+/// A moment as reports write it: `2026-11-22T10:14:03Z`.
+pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// /proc/uptime: `1234.56 9876.54`, seconds since boot and seconds idle.
-fn uptime(source: &Source) -> Result<u64, Absent> {
+pub(super) fn uptime(source: &Source) -> Result<u64, Absent> {
     let line = source.line("/proc/uptime")?;
     let seconds = line.split(['.', ' ']).next().and_then(|seconds| seconds.parse().ok());
     seconds.ok_or_else(|| Absent::failed("/proc/uptime: does not begin with a number"))

@@ -15,17 +15,22 @@
 
 mod command;
 mod cpu;
+mod disks;
+mod expected;
 mod file;
 mod gpu_pairs;
 mod gpus;
 mod host;
 mod kernel;
+mod kernel_log;
 mod memory;
 mod mounts;
+mod network;
 mod nvidia;
 mod nvml;
 pub mod parts;
 mod pci;
+mod pci_names;
 mod processes;
 mod services;
 pub mod source;
@@ -78,6 +83,10 @@ pub static PROBES: &[Probe] = &[
     processes::PROBE,
     services::PROBE,
     pci::PROBE,
+    kernel_log::PROBE,
+    expected::PROBE,
+    disks::PROBE,
+    network::PROBE,
     nvidia::PROBE,
     gpus::PROBE,
     gpu_pairs::PROBE,

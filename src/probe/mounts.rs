@@ -55,6 +55,10 @@ struct Mount {
     /// The machine, or machines, that serve it, by its source. Absent (not supported) for local ones, and for those
     /// whose source names none.
     server: Fact<String>,
+    /// Whether the same file system is mounted elsewhere too (bind mounts, btrfs subvolumes), and that other mount
+    /// stands for it: a writable one before a read-only one, then the one with the shortest mount point. Exactly one
+    /// mount of each file system is no repeat.
+    is_repeat: Fact<bool>,
     /// Whether /etc/fstab has an entry for this mount point.
     in_fstab: Fact<bool>,
     /// Whether that entry asks for a read-only mount. Absent (not present) without an entry.
@@ -185,10 +189,18 @@ const PSEUDO: &[&str] = &[
 struct Line {
     id: u32,
     parent: u32,
+    /// Device number of the file system, `259:2`.
+    device: String,
     mount_point: String,
     options: Vec<String>,
     kind: String,
     source: String,
+}
+
+impl Line {
+    fn is_read_only(&self) -> bool {
+        self.options.iter().any(|option| option == "ro")
+    }
 }
 
 /// One entry of /etc/fstab (fstab(5)).
@@ -218,7 +230,17 @@ fn observe(source: &Source) -> Result<Vec<Mount>, Absent> {
         Ok(entries.iter().rfind(|entry| entry.mount_point == mount_point))
     };
     let lines = visible(mountinfo.lines().filter_map(line).collect());
-    let mut mounts: Vec<Mount> = lines.into_iter().map(|line| mounted(entry(&line.mount_point), line)).collect();
+    let mut standing_for: HashMap<(&str, &str), &Line> = HashMap::new();
+    let rank = |line: &Line| (line.is_read_only(), line.mount_point.len(), line.mount_point.clone());
+    for line in &lines {
+        let first = standing_for.entry((&line.device, &line.source)).or_insert(line);
+        if rank(line) < rank(first) {
+            *first = line;
+        }
+    }
+    let first_ids: HashSet<u32> = standing_for.into_values().map(|line| line.id).collect();
+    let mut mounts: Vec<Mount> =
+        lines.into_iter().map(|line| mounted(entry(&line.mount_point), !first_ids.contains(&line.id), line)).collect();
     let mut listed: HashSet<String> = mounts.iter().map(|mount| mount.mount_point.clone()).collect();
     for wanted in fstab.iter().flatten().filter(|entry| entry.wanted) {
         if listed.insert(wanted.mount_point.clone()) {
@@ -228,7 +250,7 @@ fn observe(source: &Source) -> Result<Vec<Mount>, Absent> {
     Ok(mounts)
 }
 
-fn mounted(entry: Result<Option<&Entry>, Absent>, line: Line) -> Mount {
+fn mounted(entry: Result<Option<&Entry>, Absent>, is_repeat: bool, line: Line) -> Mount {
     let is_pseudo = PSEUDO.contains(&line.kind.as_str());
     let is_network = NETWORK.contains(&line.kind.strip_prefix("fuse.").unwrap_or(&line.kind))
         || (line.kind == "fuse" && NETWORK.contains(&line.source.as_str()))
@@ -243,7 +265,8 @@ fn mounted(entry: Result<Option<&Entry>, Absent>, line: Line) -> Mount {
     let not_asked = Absent::not_supported("a view into the kernel");
     Mount {
         mounted: true,
-        read_only: line.options.iter().any(|option| option == "ro").into(),
+        read_only: line.is_read_only().into(),
+        is_repeat: is_repeat.into(),
         is_network: is_network.into(),
         is_pseudo: is_pseudo.into(),
         is_fuse: (line.kind == "fuse" || line.kind == "fuseblk" || line.kind.starts_with("fuse.")).into(),
@@ -279,6 +302,7 @@ fn with_fstab(mount_point: String, entry: Result<Option<&Entry>, Absent>) -> Mou
         is_pseudo: absent(),
         is_fuse: absent(),
         server: absent(),
+        is_repeat: absent(),
         in_fstab: in_fstab.into(),
         fstab_read_only: entry.clone().map(|entry| entry.options.iter().any(|option| option == "ro")).into(),
         fstab_source: entry.clone().map(|entry| entry.source.clone()).into(),
@@ -346,7 +370,8 @@ fn line(text: &str) -> Option<Line> {
     let mut mount = mount.split(' ');
     let mut file_system = file_system.split(' ');
     let (id, parent) = (mount.next()?.parse().ok()?, mount.next()?.parse().ok()?);
-    let mount_point = unescaped(mount.nth(2)?);
+    let device = mount.next()?.to_string();
+    let mount_point = unescaped(mount.nth(1)?);
     let of_mount = mount.next()?;
     let (kind, source) = (unescaped(file_system.next()?), unescaped(file_system.next()?));
     let of_file_system = file_system.next().unwrap_or_default();
@@ -360,7 +385,7 @@ fn line(text: &str) -> Option<Line> {
     if options.iter().any(|option| option == "ro") {
         options.retain(|option| option != "rw");
     }
-    Some(Line { id, parent, mount_point, options, kind, source })
+    Some(Line { id, parent, device, mount_point, options, kind, source })
 }
 
 /// The mounts that a path can reach: of several on one point the last, and none below a buried one.
@@ -570,5 +595,21 @@ half
             assert_eq!(unescaped(text), expected);
         }
         assert_eq!(unescaped(r"\303\274"), "ü");
+    }
+
+    #[test]
+    fn one_mount_stands_for_each_file_system() {
+        let mounts = tree(
+            "22 1 259:2 / / rw - ext4 /dev/sda1 rw\n\
+             30 22 259:3 / /data/of/somebody rw - xfs /dev/sdb1 rw\n\
+             31 22 259:3 / /data rw - xfs /dev/sdb1 rw\n\
+             32 22 259:3 / /d ro - xfs /dev/sdb1 rw\n",
+        );
+        let repeats = |point: &str| {
+            mounts.iter().find(|mount| mount["mount_point"] == point).map(|mount| mount["is_repeat"].clone()).unwrap()
+        };
+        for (point, repeat) in [("/", false), ("/data", false), ("/data/of/somebody", true), ("/d", true)] {
+            assert_eq!(repeats(point), repeat, "{point}");
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! `pci`: the devices on the PCI buses, and the links they hang on.
 
 use super::parts::{self, Part, Place};
+use super::pci_names;
 use super::source::{Source, clipped};
 use super::{PROBE_DEADLINE, Probe, answer, schema_of};
 use crate::fact::{Absent, Fact, Reason};
-use pci_ids::{Class, FromId, Subclass, Vendor};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -291,22 +291,16 @@ fn unlisted() -> Absent {
 }
 
 fn vendor_name(id: &str) -> Result<String, Absent> {
-    let vendor = u16::from_str_radix(id, 16).ok().and_then(Vendor::from_id);
-    vendor.map(|vendor| vendor.name().to_string()).ok_or_else(unlisted)
+    pci_names::vendor(id).map(str::to_string).ok_or_else(unlisted)
 }
 
 fn device_name(vendor: &str, device: &Result<String, Absent>) -> Result<String, Absent> {
     let device = device.as_ref().map_err(Clone::clone)?;
-    let ids = u16::from_str_radix(vendor, 16).ok().zip(u16::from_str_radix(device, 16).ok());
-    let found = ids.and_then(|(vendor, device)| pci_ids::Device::from_vid_pid(vendor, device));
-    found.map(|device| device.name().to_string()).ok_or_else(unlisted)
+    pci_names::device(vendor, device).map(str::to_string).ok_or_else(unlisted)
 }
 
 fn class_name(code: &str) -> Result<String, Absent> {
-    let [class, subclass] = u16::from_str_radix(code, 16).map_err(|_| unlisted())?.to_be_bytes();
-    let subclass = Subclass::from_cid_sid(class, subclass).map(Subclass::name);
-    let name = subclass.or_else(|| Class::from_id(class).map(Class::name));
-    name.map(str::to_string).ok_or_else(unlisted)
+    pci_names::class(code).map(str::to_string).ok_or_else(unlisted)
 }
 
 /// The bridge above a device: its folder lies in that of the bridge, `../../../devices/pci0000:9a/BRIDGE/DEVICE`.
@@ -336,7 +330,7 @@ fn physical_slot(slots: &Result<HashMap<String, String>, Absent>, address: &str)
 }
 
 /// Whether a folder's name is that of a device: `0000:9c:00.0`.
-fn is_address(name: &str) -> bool {
+pub(super) fn is_address(name: &str) -> bool {
     let hex = |text: &str, digits: std::ops::RangeInclusive<usize>| {
         digits.contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_hexdigit())
     };

@@ -59,6 +59,9 @@ pub struct Recorded {
     /// system does not keep.
     #[serde(default)]
     pub files: BTreeMap<String, RecordedFile>,
+    /// The kernel log since boot, as dmesg(1) prints it.
+    #[serde(default)]
+    pub kernel_log: Option<String>,
 }
 
 /// A recorded statvfs(3): sizes, or why there are none.
@@ -313,17 +316,22 @@ impl Source {
         }
     }
 
-    /// At most `cap` bytes of a file, and whether that is all of it.
-    pub fn bytes(&self, path: &str, cap: u64) -> Result<(Vec<u8>, bool), Absent> {
+    /// A file to read from, for what is too long to be held; reading it never waits.
+    pub fn open(&self, path: &str) -> Result<File, Absent> {
         self.refused(path)?;
-        let absent = |error: io::Error| absent_from_io(path, &error);
         // Not blocking: what is named may be a pipe that nobody writes to.
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-        let file =
-            File::options().read(true).custom_flags(flags.bits() as i32).open(self.path(path)?).map_err(absent)?;
+        let real = self.path(path)?;
+        let opened = File::options().read(true).custom_flags(flags.bits() as i32).open(real);
+        opened.map_err(|error| absent_from_io(path, &error))
+    }
+
+    /// At most `cap` bytes of a file, and whether that is all of it.
+    pub fn bytes(&self, path: &str, cap: u64) -> Result<(Vec<u8>, bool), Absent> {
+        let file = self.open(path)?;
         // Room at once: an empty one would make the standard library feel its way with a read of 32 bytes.
         let mut bytes = Vec::with_capacity(4096);
-        file.take(cap + 1).read_to_end(&mut bytes).map_err(absent)?;
+        file.take(cap + 1).read_to_end(&mut bytes).map_err(|error| absent_from_io(path, &error))?;
         let whole = bytes.len() as u64 <= cap;
         bytes.truncate(cap as usize);
         Ok((bytes, whole))

@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::judge::{Item, Outcome, Status};
-use crate::printable::printable;
+use crate::printable::{counted, printable};
 use colored::{Color, Colorize};
 use std::fmt::Write as _;
 
@@ -37,7 +37,11 @@ pub fn to_text(report: &Report, options: &TextOptions) -> String {
     let _ = writeln!(
         text,
         "{}",
-        if report.run.recorded { "A recorded machine was judged." } else { "The node was read, not put under load." }
+        if report.run.recorded {
+            "What was recorded was judged; no machine was asked."
+        } else {
+            "The node was read, not put under load."
+        }
     );
     text
 }
@@ -182,10 +186,6 @@ fn summary(report: &Report) -> String {
     }
     parts.push(format!("{:.2} s", report.run.duration_ms / 1000.0));
     parts.join(" · ")
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// The text broken into lines of `width`, the first of which begins in column `indent`, as do the others.
