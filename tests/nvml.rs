@@ -100,6 +100,7 @@ impl Node {
             "checklist: try\ntitle: Try\nabout: Tries.\nchecks:\n\
              - {id: try.gpu, title: GPUs are cool, for_each: {gpu: gpus}, expect: gpu.temperature.gpu_c < 60}\n\
              - {id: try.answered, title: GPUs answer, for_each: {gpu: gpus}, expect: gpu.answered}\n\
+             - {id: try.pair, title: Pairs reach each other, for_each: {pair: gpu_pairs}, expect: pair.read == \"ok\"}\n\
              - {id: try.driver, title: The driver works, expect: nvidia.nvml.works}\n",
         );
         let started = Instant::now();
@@ -230,7 +231,7 @@ fn eight_healthy_h100_answer_for_everything() {
         ("nvlinks.17.remote_kind", "\"switch\""),
         ("nvlinks.17.remote_pci", "\"0000:07:00.0\""),
         ("nvlinks.17.crc_errors", "0"),
-        ("nvlinks.17.symbol_errors.absent", "\"not_supported\""),
+        ("nvlinks.17.quality.absent", "\"not_supported\""),
         ("fabric.state", "\"completed\""),
         ("fabric.status", "0"),
         ("fabric.cluster_uuid", "\"00000000-0000-0000-0000-000000000000\""),
@@ -473,10 +474,14 @@ fn newer_drivers_number_some_fields_anew_and_older_ones_know_shorter_structs() {
     assert_eq!(at(&gpus, "0.fabric.degraded_bandwidth"), true);
     assert_eq!(at(&gpus, "0.fabric.misconfiguration"), "no_partition");
     assert_eq!(at(&gpus, "0.fabric.health.absent"), "not_supported");
-    let more = "gpu: {GpuFabricInfoV: {healthMask: 170, healthSummary: 2}}\n";
+    let more =
+        "gpu: {FieldValues: {220: {3: 1292}, 221: {3: 9}}, GpuFabricInfoV: {healthMask: 170, healthSummary: 2}}\n";
     let gpus = Node::h100x8(more).ask_one("gpus");
     assert_eq!(at(&gpus, "0.fabric.route_unhealthy"), false);
     assert_eq!(at(&gpus, "0.fabric.health"), "unhealthy");
+    assert_eq!(at(&gpus, "0.nvlinks.3.quality.symbol_errors"), 9);
+    assert_eq!(at(&gpus, "0.nvlinks.3.quality.effective_bit_error_rate"), 5e-12);
+    assert_eq!(at(&gpus, "0.nvlinks.4.quality.absent"), "not_supported");
 }
 
 #[test]
@@ -556,8 +561,8 @@ fn a_library_that_hangs_while_it_starts_still_leaves_the_gpus_of_the_bus() {
     let outcomes = statuses(&report, "try.gpu");
     assert_eq!(outcomes.len(), 8);
     assert!(outcomes.values().all(|status| *status == "unknown"));
-    // One for each of the two probes that wait for it, and none a GPU.
-    assert_eq!(titles(&report).len(), 2, "{:?}", titles(&report));
+    // One for each of the three probes that wait for it, and none a GPU.
+    assert_eq!(titles(&report).len(), 3, "{:?}", titles(&report));
 }
 
 #[test]
@@ -567,17 +572,18 @@ fn without_a_deadline_of_the_run_each_probe_has_its_own() {
     assert!((20..28).contains(&took.as_secs()), "took {took:?}");
     assert_eq!(statuses(&report, "try.gpu").len(), 8);
     let titles = titles(&report);
-    assert_eq!(titles.len(), 2, "{titles:?}");
+    assert_eq!(titles.len(), 3, "{titles:?}");
     assert!(titles.iter().any(|title| title.contains("driver library did not answer in 20 s")), "{titles:?}");
     assert!(titles.iter().any(|title| title.contains("gpus did not answer in 25 s")), "{titles:?}");
 }
 
 #[test]
 fn a_gpu_that_hangs_costs_only_itself() {
-    for call in ["nvmlDeviceGetTemperature", "nvmlDeviceGetHandleByPciBusId_v2"] {
+    // Pairs wait some seconds for a GPU that may still be starting.
+    for (call, seconds) in [("nvmlDeviceGetTemperature", 3), ("nvmlDeviceGetHandleByPciBusId_v2", 12)] {
         let node = Node::h100x8(&format!("faults: [{{call: {call}, gpu: 5, hangs: true}}]\n"));
-        let (report, took) = node.run(&["--deadline", "3s"]);
-        assert!(took < Duration::from_secs(5), "took {took:?}");
+        let (report, took) = node.run(&["--deadline", &format!("{seconds}s")]);
+        assert!(took.as_secs() < seconds + 2, "took {took:?}");
         for (pci, status) in statuses(&report, "try.gpu") {
             assert_eq!(status, if pci == H100X8[5] { "unknown" } else { "pass" }, "{call}: {pci}");
         }
@@ -597,6 +603,24 @@ fn a_gpu_that_crashes_the_library_costs_only_itself() {
     assert_eq!(statuses(&report, "try.driver")[""], "pass");
     assert_eq!(titles(&report).len(), 1, "{:?}", titles(&report));
     assert!(titles(&report)[0].contains("signal 11"), "{:?}", titles(&report));
+}
+
+#[test]
+fn a_pair_that_crashes_the_library_costs_only_itself() {
+    let node = Node::h100x8("faults: [{call: nvmlDeviceGetP2PStatus, gpu: 6, crashes: true}]\n");
+    let (report, _) = node.run(&[]);
+    let unknown: Vec<&str> = statuses(&report, "try.pair")
+        .into_iter()
+        .filter(|(_, status)| *status != "pass")
+        .map(|(pair, _)| pair)
+        .collect();
+    assert_eq!(unknown, ["0000:ba:00.0 0000:db:00.0"]);
+    assert!(statuses(&report, "try.gpu").values().all(|status| *status == "pass"));
+    assert_eq!(titles(&report).len(), 1, "{:?}", titles(&report));
+    let node = Node::h100x8("faults: [{call: nvmlInit_v2, crashes: true}]\n");
+    let (report, _) = node.run(&[]);
+    assert_eq!(statuses(&report, "try.gpu").len(), 8);
+    assert_eq!(titles(&report).len(), 3, "{:?}", titles(&report));
 }
 
 #[test]

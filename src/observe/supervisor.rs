@@ -320,14 +320,19 @@ impl<'s> Supervisor<'s> {
     /// Asks the parts of a probe that have not answered, each in a worker of its own.
     fn ask_parts(&mut self, one: &mut Asked, observations: &mut Observations) {
         let Some(value) = &mut one.value else { return };
-        // Where none was begun it was no part that killed the worker; and a crash may be costly to record.
-        if one.parts.iter().all(|part| part.since.is_none()) || one.parts.len() > MOST_PARTS_ALONE {
+        // A crash may be costly to record.
+        if one.parts.len() > MOST_PARTS_ALONE {
             return;
         }
+        // Where none was seen to begin, it may have been no part that killed the worker. The first one shows.
+        let mut doubtful = one.parts.iter().all(|part| part.since.is_none());
         for part in one.parts.iter_mut().filter(|part| part.state != State::Settled) {
             let request = Request { part: Some(part.place.pointer.clone()), ..one.request.clone() };
             let (asked, end) = self.ask_worker(vec![request], observations);
             let Some(mut asked) = asked.into_iter().next() else { continue };
+            if std::mem::take(&mut doubtful) && matches!(end, End::WorkerDied(_)) {
+                return;
+            }
             let answer = asked.conclude(&end, observations);
             let found = answer.pointer(&part.place.pointer).and_then(Json::as_object);
             let fields = match (found, Absent::from_json(&answer)) {

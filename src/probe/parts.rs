@@ -122,8 +122,9 @@ pub fn ask(value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Progress) -> V
 /// reported, so that a part costs next to nothing. When one stalls, it and all that follow are asked as by [`ask`].
 pub fn ask_quickly(mut value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
     parts.retain(|(place, _)| progress.wants(place));
-    if parts.is_empty() {
-        return value;
+    // With a single one there is no haste, and it may be one that crashed.
+    if parts.len() <= 1 {
+        return ask(value, parts, progress);
     }
     let state = Mutex::new(Quick { queue: VecDeque::from(parts), asked: None, done: Vec::new(), stalled: false });
     let changed = Condvar::new();

@@ -649,7 +649,6 @@ fn nvlink(asker: &Asker, index: u32, active: Result<bool, Absent>) -> NvLink {
         "ffff:ff:ff.0" | "ffffffff:ff:ff.0" | "0000:00:00.0" => Err(Absent::not_present("nothing is at the other end")),
         _ => Ok(pci),
     });
-    let bit_error_rate = |id: u32| -> Fact<f64> { fields.number(id, 0..=i64::MAX).map(bit_error_rate).into() };
     NvLink {
         index,
         active: active.into(),
@@ -664,6 +663,13 @@ fn nvlink(asker: &Asker, index: u32, active: Result<bool, Absent>) -> NvLink {
         replays: fields.count(fi::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY),
         recoveries: fields.count(fi::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY),
         crc_errors: fields.count(fi::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
+        quality: quality(&fields).into(),
+    }
+}
+
+fn quality(fields: &Fields) -> Result<LinkQuality, Absent> {
+    let bit_error_rate = |id: u32| -> Fact<f64> { fields.number(id, 0..=i64::MAX).map(bit_error_rate).into() };
+    let quality = LinkQuality {
         receive_errors: fields.count(fi::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS),
         malformed_packets: fields.count(fi::NVML_FI_DEV_NVLINK_COUNT_MALFORMED_PACKET_ERRORS),
         integrity_errors: fields.count(fi::NVML_FI_DEV_NVLINK_COUNT_LOCAL_LINK_INTEGRITY_ERRORS),
@@ -672,6 +678,11 @@ fn nvlink(asker: &Asker, index: u32, active: Result<bool, Absent>) -> NvLink {
         effective_bit_error_rate: bit_error_rate(fi::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER),
         symbol_errors: fields.count(fi::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS),
         symbol_bit_error_rate: bit_error_rate(fi::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_BER),
+    };
+    // Older links have none of it, which need not be said eight times for each.
+    match (&quality.receive_errors.0, &quality.effective_errors.0, &quality.symbol_errors.0) {
+        (Err(absent), Err(_), Err(_)) if absent.reason == Reason::NotSupported => Err(absent.clone()),
+        _ => Ok(quality),
     }
 }
 
