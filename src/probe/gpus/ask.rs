@@ -33,7 +33,8 @@ const MEGAHERTZ: RangeInclusive<u32> = 0..=20_000;
 
 /// All that the driver answers for a GPU.
 pub(super) fn gpu(source: &Source, library: &Library, users: &Names, seen: &Seen) -> Gpu {
-    let device = match library.device(&seen.pci, GPU_DEADLINE) {
+    // Longer than its deadline: that a GPU hangs is for the supervisor to say.
+    let device = match library.device(&seen.pci, 2 * GPU_DEADLINE) {
         Ok(device) => device,
         Err(refusal) => return Gpu::without_driver(source, seen, &refusal),
     };
