@@ -12,11 +12,13 @@ pub(super) struct Request {
     pub probe: &'static Probe,
     /// Null for a probe that takes none.
     pub arguments: Json,
+    /// The one part that is to be asked; all when left out.
+    pub part: Option<String>,
 }
 
 impl Request {
     pub(super) fn new(probe: &'static Probe, arguments: Json) -> Request {
-        Request { probe, arguments }
+        Request { probe, arguments, part: None }
     }
 
     pub(super) fn key(&self) -> String {
@@ -35,12 +37,12 @@ impl Request {
     }
 
     pub(super) fn to_line(&self) -> Json {
-        serde_json::json!([self.probe.name, self.arguments])
+        serde_json::json!([self.probe.name, self.arguments, self.part])
     }
 
     pub(super) fn from_line(line: &str) -> Option<Request> {
-        let (name, arguments): (String, Json) = serde_json::from_str(line).ok()?;
-        Some(Request { probe: probe::find(&name)?, arguments })
+        let (name, arguments, part): (String, Json, Option<String>) = serde_json::from_str(line).ok()?;
+        Some(Request { probe: probe::find(&name)?, arguments, part })
     }
 }
 

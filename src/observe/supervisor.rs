@@ -27,6 +27,9 @@ const REAP: Duration = Duration::from_millis(50);
 /// The longest line that is read from a worker, in bytes: a bound, far above any honest answer.
 const MAX_LINE: u64 = 64 << 20;
 
+/// The most parts that are asked each in a worker of its own.
+const MOST_PARTS_ALONE: usize = 64;
+
 /// What to ask.
 #[derive(Debug, Clone, Default)]
 pub struct Target {
@@ -235,12 +238,18 @@ impl Asked {
         if parts.is_empty() { vec![self.request.label()] } else { parts }
     }
 
-    /// Files what was answered, and for what was not the reason. What was asked and hangs is an incident besides.
-    fn finish(self, end: &End, observations: &mut Observations) {
+    /// Files what was answered, and for what was not the reason.
+    fn finish(mut self, end: &End, observations: &mut Observations) {
+        let value = self.conclude(end, observations);
+        file(observations, &self.request, value, self.took);
+    }
+
+    /// What was answered, and for what was not the reason. What was asked and hangs or crashes is an incident besides.
+    fn conclude(&mut self, end: &End, observations: &mut Observations) -> Json {
         let probe = self.request.probe.name;
         let mut give_up = |label: &str, part: &str, state: State, asked: bool, limit: Duration| -> Absent {
             let (reason, what, incident) = match (state, end) {
-                (State::Overdue, _) => (Reason::Timeout, format!("did not answer in {}", shown(limit)), true),
+                (State::Overdue, _) => (Reason::Timeout, format!("did not answer in {}", shown(limit)), asked),
                 // Nothing is known to hang: only the run was too short, so this is no finding.
                 (_, End::OutOfTime(limit)) if asked => {
                     (Reason::Failed, format!("did not answer before the run's deadline of {}", shown(*limit)), false)
@@ -253,7 +262,9 @@ impl Asked {
                 (_, End::CutShort(by)) => {
                     (Reason::Failed, format!("did not answer before the run was ended by {by}"), false)
                 }
-                (_, End::WorkerDied(how)) => (Reason::Failed, format!("killed the process that asked it: {how}"), true),
+                (_, End::WorkerDied(how)) => {
+                    (Reason::Failed, format!("killed the process that asked it: {how}"), asked)
+                }
                 (_, End::AllSettled) => (Reason::Failed, "did not answer".into(), false),
             };
             let detail = format!("{label} {what}");
@@ -265,29 +276,29 @@ impl Asked {
             Absent::new(reason, detail)
         };
         let limit = self.limit();
-        let value = match self.value {
-            None => {
-                let label = self.request.label();
-                let part = label.strip_prefix(probe).unwrap_or_default().trim();
-                give_up(&label, part, self.state, self.since.is_some(), limit).to_json()
-            }
-            Some(mut value) => {
-                for part in self.parts.iter().filter(|part| part.state != State::Settled) {
-                    let label = &part.place.label;
-                    let absent = match part.state {
-                        State::Overdue => {
-                            let limit = Duration::from_millis(part.place.deadline_ms);
-                            give_up(label, label, State::Overdue, true, limit)
-                        }
-                        // The whole probe is overdue, or the run ended.
-                        _ => give_up(label, label, self.state, part.since.is_some(), limit),
-                    };
-                    part.place.fill(&mut value, part.place.absent(&absent));
-                }
-                value
-            }
+        let label = self.request.label();
+        let detail = label.strip_prefix(probe).unwrap_or_default().trim();
+        let asked = self.since.is_some() || matches!(end, End::WorkerDied(_));
+        let Some(mut value) = self.value.take() else {
+            return give_up(&label, detail, self.state, asked, limit).to_json();
         };
-        file(observations, &self.request, value, self.took);
+        let open = || self.parts.iter().filter(|part| part.state != State::Settled);
+        // Where no part was begun, the probe itself is what hangs or crashes, and that is one incident.
+        let whole = open().all(|part| part.since.is_none()) && open().next().is_some();
+        let whole = whole.then(|| give_up(&label, detail, self.state, asked, limit));
+        for part in open() {
+            let label = &part.place.label;
+            let absent = match (&whole, part.state) {
+                (Some(absent), _) => absent.clone(),
+                (None, State::Overdue) => {
+                    give_up(label, label, State::Overdue, true, Duration::from_millis(part.place.deadline_ms))
+                }
+                // The whole probe is overdue, or the run ended.
+                (None, _) => give_up(label, label, self.state, part.since.is_some(), limit),
+            };
+            part.place.fill(&mut value, part.place.absent(&absent));
+        }
+        value
     }
 
     /// Whether something of it may still be running.
@@ -312,34 +323,74 @@ impl<'s> Supervisor<'s> {
     }
 
     /// Asks all requests in one worker. Where the worker dies before all have answered, those that had not are asked
-    /// again, each in a worker of its own, so that the one that killed it costs only itself.
+    /// again, each in a worker of its own, so that the one that killed it costs only itself. Where that dies too, each
+    /// part is asked in one of its own.
     pub(super) fn ask(&mut self, requests: Vec<Request>, observations: &mut Observations) {
         let alone = requests.len() == 1;
-        for request in self.ask_worker(requests, alone, observations) {
-            self.ask_worker(vec![request], true, observations);
+        let (asked, end) = self.ask_worker(requests, observations);
+        for mut one in asked {
+            // A command that was started is never started again.
+            let once_more = matches!(end, End::WorkerDied(_) | End::Unreadable)
+                && one.state == State::Open
+                && one.groups.is_empty();
+            let mut end = end.clone();
+            if once_more && !alone {
+                let (again, its_end) = self.ask_worker(vec![one.request.clone()], observations);
+                (one, end) = (again.into_iter().next().unwrap_or(one), its_end);
+            }
+            if once_more && matches!(end, End::WorkerDied(_)) {
+                self.ask_parts(&mut one, observations);
+            }
+            one.finish(&end, observations);
         }
     }
 
-    /// One worker. When it dies and `alone` is false, the requests that are to be asked again.
-    fn ask_worker(&mut self, requests: Vec<Request>, alone: bool, observations: &mut Observations) -> Vec<Request> {
+    /// Asks the parts of a probe that have not answered, each in a worker of its own.
+    fn ask_parts(&mut self, one: &mut Asked, observations: &mut Observations) {
+        let Some(value) = &mut one.value else { return };
+        // A crash may be costly to record.
+        if one.parts.len() > MOST_PARTS_ALONE {
+            return;
+        }
+        // Where none was seen to begin, it may have been no part that killed the worker. The first one shows.
+        let mut doubtful = one.parts.iter().all(|part| part.since.is_none());
+        for part in one.parts.iter_mut().filter(|part| part.state != State::Settled) {
+            let request = Request { part: Some(part.place.pointer.clone()), ..one.request.clone() };
+            let (asked, end) = self.ask_worker(vec![request], observations);
+            let Some(mut asked) = asked.into_iter().next() else { continue };
+            if std::mem::take(&mut doubtful) && matches!(end, End::WorkerDied(_)) {
+                return;
+            }
+            let answer = asked.conclude(&end, observations);
+            let found = answer.pointer(&part.place.pointer).and_then(Json::as_object);
+            let fields = match (found, Absent::from_json(&answer)) {
+                (Some(found), None) => {
+                    let of_part = |field: &String| Some((field.clone(), found.get(field)?.clone()));
+                    part.place.fields.iter().filter_map(of_part).collect()
+                }
+                (_, absent) => part.place.absent(&absent.unwrap_or_else(|| Absent::failed("was not there any more"))),
+            };
+            part.place.fill(value, fields);
+            part.state = State::Settled;
+        }
+        one.settle(State::Settled, Instant::now());
+    }
+
+    /// One worker, until its end.
+    fn ask_worker(&mut self, requests: Vec<Request>, observations: &mut Observations) -> (Vec<Asked>, End) {
         if requests.is_empty() {
-            return Vec::new();
+            return (Vec::new(), End::AllSettled);
         }
         let (sender, receiver) = channel();
         self.interrupts.tell(Some(sender.clone()));
         let mut asked: Vec<Asked> = requests.into_iter().map(Asked::new).collect();
         let mut child = match self.start(&asked, sender) {
             Ok(child) => child,
-            Err(error) => {
-                let end = End::NotStarted(plain_io_text(&error));
-                asked.into_iter().for_each(|one| one.finish(&end, observations));
-                return Vec::new();
-            }
+            Err(error) => return (asked, End::NotStarted(plain_io_text(&error))),
         };
         let mut end = self.wait(&mut asked, &receiver);
         self.interrupts.tell(None);
         let status = stop(&mut child, &asked);
-        let mut again = Vec::new();
         match &mut end {
             End::AllSettled | End::NotStarted(_) => {}
             End::CutShort(by) => {
@@ -348,19 +399,10 @@ impl<'s> Supervisor<'s> {
             End::OutOfTime(limit) => {
                 observations.cut_short.get_or_insert(format!("its deadline of {}", shown(*limit)));
             }
-            End::Unreadable | End::WorkerDied(_) => {
-                if let End::WorkerDied(how) = &mut end {
-                    *how = how_it_ended(status);
-                }
-                // A command that was started is never started again.
-                let once_more = |one: &Asked| one.state == State::Open && !alone && one.groups.is_empty();
-                let (left, finished) = asked.into_iter().partition(once_more);
-                asked = finished;
-                again = left;
-            }
+            End::Unreadable => {}
+            End::WorkerDied(how) => *how = how_it_ended(status),
         }
-        asked.into_iter().for_each(|one| one.finish(&end, observations));
-        again.into_iter().map(|one| one.request).collect()
+        (asked, end)
     }
 
     fn start(&self, asked: &[Asked], sender: Sender<Heard>) -> io::Result<Child> {
@@ -469,6 +511,7 @@ fn hear(asked: &mut [Asked], heard: Heard) -> Option<End> {
 }
 
 /// Why the waiting ended.
+#[derive(Clone)]
 enum End {
     AllSettled,
     /// By whom.

@@ -30,7 +30,7 @@ pub fn main(Target { root, nvml }: Target) -> i32 {
     let (source, out) = (&source, &out);
     let jobs = requests.iter().enumerate().map(|(number, request)| -> Job {
         Box::new(move || {
-            let teller = Teller { number, out };
+            let teller = Teller { number, part: request.part.as_deref(), out };
             teller.tell(&Event::Asking { number });
             let ask = || (request.probe.ask)(source, &request.arguments, &teller);
             let answer = catch_unwind(AssertUnwindSafe(ask));
@@ -53,6 +53,7 @@ fn private_output() -> io::Result<OwnedFd> {
 
 struct Teller<'w> {
     number: usize,
+    part: Option<&'w str>,
     out: &'w Mutex<File>,
 }
 
@@ -67,6 +68,9 @@ impl Teller<'_> {
 }
 
 impl Progress for Teller<'_> {
+    fn wants(&self, place: &Place) -> bool {
+        self.part.is_none_or(|pointer| pointer == place.pointer)
+    }
     fn so_far(&self, value: &Json, pending: &[Place]) {
         self.tell(&Event::SoFar { number: self.number, value: value.clone(), pending: pending.to_vec() });
     }

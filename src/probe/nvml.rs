@@ -9,6 +9,7 @@ use nvml_wrapper_sys::bindings as sys;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The name under which the linker knows it.
@@ -111,8 +112,14 @@ pub(super) struct Library {
     pub nvml: &'static Nvml,
     /// The file, as far as it is known: a bare name where the linker found it.
     pub path: String,
-    handles: Mutex<HashMap<String, Handle>>,
-    known: Condvar,
+    handles: Arc<Handles>,
+}
+
+/// The GPUs' handles, by PCI address.
+#[derive(Default)]
+struct Handles {
+    known: Mutex<HashMap<String, Handle>>,
+    changed: Condvar,
 }
 
 /// A GPU's handle. Asking for it starts up a GPU, which takes seconds where nothing keeps it up, so it is done once.
@@ -133,7 +140,7 @@ pub(super) fn start(source: &Source, given: Option<&Path>) -> Result<Library, Re
             Ok(nvml) => {
                 let nvml = Box::leak(Box::new(nvml));
                 let path = path.display().to_string();
-                return Ok(Library { nvml, path, handles: Mutex::default(), known: Condvar::new() });
+                return Ok(Library { nvml, path, handles: Arc::default() });
             }
             Err(NvmlError::LibloadingError(error)) => {
                 let text = error_chain(&error);
@@ -188,35 +195,47 @@ fn clipped_line(text: &str) -> String {
 }
 
 impl Library {
-    /// The GPU at this PCI address. Another thread that asks for it already is waited for, at most for `patience`.
+    /// The GPU at this PCI address, which is waited for at most for `patience`. A thread of its own asks for it, so that
+    /// one that hangs keeps only those waiting who can do nothing without it.
     pub(super) fn device(&self, pci: &str, patience: Duration) -> Result<Arc<Device<'static>>, Refusal> {
         let give_up = Instant::now() + patience;
-        let mut handles = self.handles();
+        let mut known = self.handles.known();
         loop {
-            match handles.get(pci) {
-                Some(Handle::Known(known)) => return known.clone(),
+            match known.get(pci) {
+                Some(Handle::Known(device)) => return device.clone(),
                 Some(Handle::BeingAsked) => {
                     let left = give_up.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         let text = format!("the driver has not answered for GPU {pci} yet");
                         return Err(Refusal::unasked(Absent::new(Reason::Timeout, text)));
                     }
-                    handles = self.known.wait_timeout(handles, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+                    let waited = self.handles.changed.wait_timeout(known, left);
+                    known = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
                 }
                 None => {
-                    handles.insert(pci.to_string(), Handle::BeingAsked);
-                    drop(handles);
-                    let known = self.nvml.device_by_pci_bus_id(pci).map(Arc::new).map_err(Refusal::from);
-                    self.handles().insert(pci.to_string(), Handle::Known(known.clone()));
-                    self.known.notify_all();
-                    return known;
+                    known.insert(pci.to_string(), Handle::BeingAsked);
+                    drop(known);
+                    let (nvml, handles, address) = (self.nvml, self.handles.clone(), pci.to_string());
+                    let ask = move || handles.ask(nvml, &address);
+                    if thread::Builder::new().spawn(ask).is_err() {
+                        self.handles.ask(self.nvml, pci);
+                    }
+                    known = self.handles.known();
                 }
             }
         }
     }
+}
 
-    fn handles(&self) -> MutexGuard<'_, HashMap<String, Handle>> {
-        self.handles.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+impl Handles {
+    fn ask(&self, nvml: &'static Nvml, pci: &str) {
+        let device = nvml.device_by_pci_bus_id(pci).map(Arc::new).map_err(Refusal::from);
+        self.known().insert(pci.to_string(), Handle::Known(device));
+        self.changed.notify_all();
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Handle>> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -235,11 +254,11 @@ fn zeroed<T: Copy>() -> T {
 /// Calls a function of NVML on a device; the error where the library does not have it.
 macro_rules! call {
     ($device:expr, $function:ident $(, $argument:expr)*) => {{
-        let function = nvml_sym($device.nvml().lib().$function.as_ref())?;
         // SAFETY: the library is loaded and started as long as the device lives, the handle is one that it gave, the
         // signature is that of nvml.h, and each pointer is to a local value of the type (and, for arrays, with the
         // length) that is passed along.
-        nvml_try(unsafe { function($device.handle() $(, $argument)*) })
+        nvml_sym($device.nvml().lib().$function.as_ref())
+            .and_then(|function| nvml_try(unsafe { function($device.handle() $(, $argument)*) }))
     }};
 }
 

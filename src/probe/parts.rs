@@ -17,6 +17,10 @@ use std::time::Duration;
 
 /// What a probe tells while it is still asking.
 pub trait Progress: Sync {
+    /// Whether this part is to be asked. After a crash each part is asked in a process of its own.
+    fn wants(&self, _place: &Place) -> bool {
+        true
+    }
     /// All that is known without risk, and the parts that are still to be asked.
     fn so_far(&self, value: &Value, pending: &[Place]);
     /// The part at `place` is being asked now: its deadline begins.
@@ -93,7 +97,8 @@ pub fn fields<T: Serialize>(record: &T) -> Result<Map<String, Value>, Absent> {
 
 /// Reports `value`, asks each of `parts` with its closure, and returns the value with every answer in its place.
 /// Returns only when all parts have answered; what they answered until then has been reported through `progress`.
-pub fn ask(value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
+pub fn ask(value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
+    parts.retain(|(place, _)| progress.wants(place));
     if parts.is_empty() {
         return value;
     }
@@ -115,9 +120,11 @@ pub fn ask(value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value
 
 /// Like [`ask`], for thousands of parts of which each nearly always answers at once: as long as they do, nothing is
 /// reported, so that a part costs next to nothing. When one stalls, it and all that follow are asked as by [`ask`].
-pub fn ask_quickly(mut value: Value, parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
-    if parts.is_empty() {
-        return value;
+pub fn ask_quickly(mut value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
+    parts.retain(|(place, _)| progress.wants(place));
+    // With a single one there is no haste, and it may be one that crashed.
+    if parts.len() <= 1 {
+        return ask(value, parts, progress);
     }
     let state = Mutex::new(Quick { queue: VecDeque::from(parts), asked: None, done: Vec::new(), stalled: false });
     let changed = Condvar::new();

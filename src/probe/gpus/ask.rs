@@ -11,6 +11,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings as sys;
 use nvml_wrapper_sys::bindings::field_id as fi;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -32,7 +33,8 @@ const MEGAHERTZ: RangeInclusive<u32> = 0..=20_000;
 
 /// All that the driver answers for a GPU.
 pub(super) fn gpu(source: &Source, library: &Library, users: &Names, seen: &Seen) -> Gpu {
-    let device = match library.device(&seen.pci, GPU_DEADLINE) {
+    // Longer than its deadline: that a GPU hangs is for the supervisor to say.
+    let device = match library.device(&seen.pci, 2 * GPU_DEADLINE) {
         Ok(device) => device,
         Err(refusal) => return Gpu::without_driver(source, seen, &refusal),
     };
@@ -157,14 +159,13 @@ impl Asker<'_> {
     }
 }
 
-/// Values of fields, by their ids.
-struct Fields(Result<Vec<(u32, Result<i128, Absent>)>, Absent>);
+/// Values of fields, by their ids; or why there are none.
+struct Fields(Result<BTreeMap<u32, Result<i128, Absent>>, Absent>);
 
 impl Fields {
     fn get(&self, id: u32) -> Result<i128, Absent> {
         let values = self.0.as_ref().map_err(Clone::clone)?;
-        let value = values.iter().find(|(known, _)| *known == id).map(|(_, value)| value.clone());
-        value.unwrap_or_else(|| Err(Absent::failed("was not asked for")))
+        values.get(&id).cloned().unwrap_or_else(|| Err(Absent::failed("was not asked for")))
     }
 
     fn number<T>(&self, id: u32, range: RangeInclusive<T>) -> Result<T, Absent>
@@ -367,15 +368,13 @@ fn ecc(asker: &Asker) -> Result<Ecc, Absent> {
 }
 
 fn ecc_counts(asker: &Asker, since: EccCounter) -> Result<EccCounts, Absent> {
-    let total = |error: MemoryError| asker.number(|device| device.total_ecc_errors(error, since.clone()), COUNT);
+    let total = |error: MemoryError| asker.number(|device| device.total_ecc_errors(error, since), COUNT);
     let uncorrectable = match total(MemoryError::Uncorrected) {
         Err(absent) if absent.reason == Reason::NotSupported => return Err(absent),
         uncorrectable => uncorrectable,
     };
     let at = |place: MemoryLocation| -> Fact<EccPair> {
-        let count = |error: MemoryError| {
-            asker.number(|device| device.memory_error_counter(error, since.clone(), place.clone()), COUNT)
-        };
+        let count = |error: MemoryError| asker.number(|device| device.memory_error_counter(error, since, place), COUNT);
         match (count(MemoryError::Corrected), count(MemoryError::Uncorrected)) {
             (Err(absent), Err(_)) => Fact(Err(absent)),
             (correctable, uncorrectable) => {
@@ -651,7 +650,6 @@ fn nvlink(asker: &Asker, index: u32, active: Result<bool, Absent>) -> NvLink {
         "ffff:ff:ff.0" | "ffffffff:ff:ff.0" | "0000:00:00.0" => Err(Absent::not_present("nothing is at the other end")),
         _ => Ok(pci),
     });
-    let bit_error_rate = |id: u32| -> Fact<f64> { fields.number(id, 0..=i64::MAX).map(bit_error_rate).into() };
     NvLink {
         index,
         active: active.into(),
@@ -666,6 +664,13 @@ fn nvlink(asker: &Asker, index: u32, active: Result<bool, Absent>) -> NvLink {
         replays: fields.count(fi::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY),
         recoveries: fields.count(fi::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY),
         crc_errors: fields.count(fi::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
+        quality: quality(&fields).into(),
+    }
+}
+
+fn quality(fields: &Fields) -> Result<LinkQuality, Absent> {
+    let bit_error_rate = |id: u32| -> Fact<f64> { fields.number(id, 0..=i64::MAX).map(bit_error_rate).into() };
+    let quality = LinkQuality {
         receive_errors: fields.count(fi::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS),
         malformed_packets: fields.count(fi::NVML_FI_DEV_NVLINK_COUNT_MALFORMED_PACKET_ERRORS),
         integrity_errors: fields.count(fi::NVML_FI_DEV_NVLINK_COUNT_LOCAL_LINK_INTEGRITY_ERRORS),
@@ -674,6 +679,11 @@ fn nvlink(asker: &Asker, index: u32, active: Result<bool, Absent>) -> NvLink {
         effective_bit_error_rate: bit_error_rate(fi::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER),
         symbol_errors: fields.count(fi::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS),
         symbol_bit_error_rate: bit_error_rate(fi::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_BER),
+    };
+    // Older links have none of it, which need not be said eight times for each.
+    match (&quality.receive_errors.0, &quality.effective_errors.0, &quality.symbol_errors.0) {
+        (Err(absent), Err(_), Err(_)) if absent.reason == Reason::NotSupported => Err(absent.clone()),
+        _ => Ok(quality),
     }
 }
 

@@ -59,7 +59,8 @@ struct Gpu {
     /// The CPUs nearest to it, as ranges: `0-55,112-167` (/sys, file local_cpulist).
     local_cpus: Fact<String>,
     /// Whether the driver answers for it: NVML knows it and it is not lost. False where there is no driver, no library
-    /// or no permission either; absent (timeout) when nothing came back.
+    /// or no permission either, and inside a container for GPUs that it was not given; absent (timeout) when nothing
+    /// came back, (not recorded) for a recorded machine without a library.
     answered: Fact<bool>,
     /// Whether it is lost: NVML says so (GPU_IS_LOST), or it has fallen off the PCI bus and its configuration space
     /// reads as nothing but ff. False for one that nobody knows to be lost, which may still not answer: see `answered`.
@@ -551,21 +552,28 @@ struct NvLink {
     recoveries: Fact<u64>,
     /// Wrong checksums (to NVLink 4).
     crc_errors: Fact<u64>,
-    /// Errors of receiving (NVLink 5).
+    /// How well it carries (NVLink 5 and later). Absent (not supported) for older ones.
+    quality: Fact<LinkQuality>,
+}
+
+/// How well an NVLink carries.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LinkQuality {
+    /// Errors of receiving.
     receive_errors: Fact<u64>,
-    /// Malformed packets (NVLink 5).
+    /// Malformed packets.
     malformed_packets: Fact<u64>,
-    /// Errors of the link's own integrity (NVLink 5).
+    /// Errors of the link's own integrity.
     integrity_errors: Fact<u64>,
-    /// Recoveries that failed (NVLink 5).
+    /// Recoveries that failed.
     failed_recoveries: Fact<u64>,
-    /// Errors that were left after correction (NVLink 5).
+    /// Errors that were left after correction.
     effective_errors: Fact<u64>,
-    /// Wrong bits for each bit, after correction (NVLink 5).
+    /// Wrong bits for each bit, after correction.
     effective_bit_error_rate: Fact<f64>,
-    /// Symbols that could not be corrected (NVLink 5).
+    /// Symbols that could not be corrected.
     symbol_errors: Fact<u64>,
-    /// Wrong symbols for each symbol (NVLink 5).
+    /// Wrong symbols for each symbol.
     symbol_bit_error_rate: Fact<f64>,
 }
 
