@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_runaway_printer_is_killed() {
         let absent = run_for(&["yes"], Duration::from_secs(60)).unwrap_err();
-        assert_eq!(absent, Absent::failed("printed more than 64 MiB"));
+        assert_eq!(absent, Absent::failed("`yes` printed more than 64 MiB"));
     }
 
     #[test]
@@ -282,7 +282,10 @@ mod tests {
         let group = std::cell::Cell::new(0);
         let argv = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"].map(str::to_string);
         let absent = run(&argv, None, Duration::from_millis(200), 1024, &|id| group.set(id)).unwrap_err();
-        assert_eq!(absent, Absent::new(Reason::Timeout, "did not end in 0.2 s"));
+        assert_eq!(
+            absent,
+            Absent::new(Reason::Timeout, "`sh -c trap '' TERM; while :; do sleep 1; done` did not end in 0.2 s")
+        );
         assert!(began.elapsed() < Duration::from_millis(1700), "took {:?}", began.elapsed());
         assert!(!Path::new(&format!("/proc/{}", group.get())).exists(), "it was neither killed nor reaped");
     }
