@@ -247,12 +247,18 @@ impl Asked {
     /// What was answered, and for what was not the reason. What was asked and hangs or crashes is an incident besides.
     fn conclude(&mut self, end: &End, observations: &mut Observations) -> Json {
         let probe = self.request.probe.name;
-        let mut give_up = |label: &str, part: &str, state: State, asked: bool, limit: Duration| -> Absent {
+        let is_command = probe == "command";
+        let mut give_up = |label: &str, part: &str, state: State, since: Option<Instant>, limit: Duration| -> Absent {
+            let asked = since.is_some() || matches!(end, End::WorkerDied(_));
+            let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
             let (reason, what, incident) = match (state, end) {
                 (State::Overdue, _) => (Reason::Timeout, format!("did not answer in {}", shown(limit)), asked),
-                // Nothing is known to hang: only the run was too short, so this is no finding.
+                // What is healthy answers within a second, so what took longer hangs. With less than that, or with a
+                // command that may take its time, only the run was too short.
                 (_, End::OutOfTime(limit)) if asked => {
-                    (Reason::Failed, format!("did not answer before the run's deadline of {}", shown(*limit)), false)
+                    let hangs = waited >= NOTICE && !is_command;
+                    let reason = if hangs { Reason::Timeout } else { Reason::Failed };
+                    (reason, format!("did not answer before the run's deadline of {}", shown(*limit)), hangs)
                 }
                 (_, End::OutOfTime(_)) => (Reason::Failed, "was not asked: the run was out of time".into(), false),
                 (_, End::NotStarted(why)) => {
@@ -278,23 +284,22 @@ impl Asked {
         let limit = self.limit();
         let label = self.request.label();
         let detail = label.strip_prefix(probe).unwrap_or_default().trim();
-        let asked = self.since.is_some() || matches!(end, End::WorkerDied(_));
         let Some(mut value) = self.value.take() else {
-            return give_up(&label, detail, self.state, asked, limit).to_json();
+            return give_up(&label, detail, self.state, self.since, limit).to_json();
         };
         let open = || self.parts.iter().filter(|part| part.state != State::Settled);
         // Where no part was begun, the probe itself is what hangs or crashes, and that is one incident.
         let whole = open().all(|part| part.since.is_none()) && open().next().is_some();
-        let whole = whole.then(|| give_up(&label, detail, self.state, asked, limit));
+        let whole = whole.then(|| give_up(&label, detail, self.state, self.since, limit));
         for part in open() {
             let label = &part.place.label;
             let absent = match (&whole, part.state) {
                 (Some(absent), _) => absent.clone(),
                 (None, State::Overdue) => {
-                    give_up(label, label, State::Overdue, true, Duration::from_millis(part.place.deadline_ms))
+                    give_up(label, label, State::Overdue, part.since, Duration::from_millis(part.place.deadline_ms))
                 }
                 // The whole probe is overdue, or the run ended.
-                (None, _) => give_up(label, label, self.state, part.since.is_some(), limit),
+                (None, _) => give_up(label, label, self.state, part.since, limit),
             };
             part.place.fill(&mut value, part.place.absent(&absent));
         }

@@ -207,7 +207,7 @@ impl Library {
                     let left = give_up.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         let text = format!("the driver has not answered for GPU {pci} yet");
-                        return Err(Refusal::unasked(Absent::new(Reason::Timeout, text)));
+                        return Err(Refusal::unasked(Absent::failed(text)));
                     }
                     let waited = self.handles.changed.wait_timeout(known, left);
                     known = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;

@@ -73,9 +73,12 @@ pub struct Node {
     /// Vendor and product, as the firmware names them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<String>,
-    /// The GPUs on the PCI bus, counted by name.
+    /// The GPUs, counted by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub gpus: BTreeMap<String, usize>,
+    /// The version of the NVIDIA driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
 }
 
 /// How a run went.
@@ -241,11 +244,13 @@ impl Node {
         };
         let product = [field("host", "/dmi/vendor"), field("host", "/dmi/product")];
         let product = product.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        // The driver's names where it answers, those of the PCI bus else.
+        let list = |probe: &str| observations.plain.get(probe).and_then(|found| found.value.as_array());
         let mut gpus: BTreeMap<String, usize> = BTreeMap::new();
-        let devices = observations.plain.get("pci").and_then(|pci| pci.value.as_array());
-        for device in devices.into_iter().flatten().filter(|device| device["is_nvidia_gpu"] == true) {
-            let name = device["device"].as_str().unwrap_or("NVIDIA GPU");
-            *gpus.entry(format!("NVIDIA {name}")).or_default() += 1;
+        for gpu in list("gpus").into_iter().flatten() {
+            let by_bus = || gpu["device"].as_str().map(|name| format!("NVIDIA {name}"));
+            let name = gpu["name"].as_str().map(str::to_string).or_else(by_bus);
+            *gpus.entry(name.unwrap_or_else(|| "NVIDIA GPU".into())).or_default() += 1;
         }
         Node {
             name: field("host", "/name"),
@@ -254,6 +259,7 @@ impl Node {
             architecture: field("host", "/architecture"),
             product: Some(product).filter(|product| !product.is_empty()),
             gpus,
+            driver: field("nvidia", "/module_version").or_else(|| field("nvidia", "/nvml/driver_version")),
         }
     }
 }

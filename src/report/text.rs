@@ -46,11 +46,12 @@ pub fn to_text(report: &Report, options: &TextOptions) -> String {
     text
 }
 
-/// `gpu042 · 8 × NVIDIA H100 · Ubuntu 22.04 · kernel 5.15.0 · 2026-11-22 10:14:03 UTC`
+/// `gpu042 · 8 × NVIDIA H100 80GB HBM3 · driver 550.90.07 · Ubuntu 22.04 · kernel 5.15.0 · 2026-11-22 10:14:03 UTC`
 fn heading(report: &Report) -> String {
     let node = &report.node;
     let mut parts = vec![node.name.clone().unwrap_or_else(|| "a node without a name".into())];
     parts.extend(node.gpus.iter().map(|(name, count)| format!("{count} × {name}")));
+    parts.extend(node.driver.as_ref().map(|driver| format!("driver {driver}")));
     parts.extend(node.product.clone());
     parts.extend(node.os.clone());
     parts.extend(node.kernel.as_ref().map(|kernel| format!("kernel {kernel}")));
