@@ -161,7 +161,7 @@ impl Decoder<'_> {
     fn text(&mut self, node: &Node) -> Option<Placed<()>> {
         let text = match &node.kind {
             Kind::Text(text) => text.clone(),
-            Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => self.raw(node.place),
+            Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => self.raw(node),
             _ => {
                 self.expected(node, "a text");
                 return None;
@@ -171,10 +171,19 @@ impl Decoder<'_> {
     }
 
     /// A plain scalar as it stands in the file: `1.10` stays `1.10`.
-    fn raw(&self, place: Place) -> String {
-        let line = self.file.line(place.line);
+    fn raw(&self, node: &Node) -> String {
+        if node.place == Place::NOWHERE {
+            // Of a built-in checklist, which writes its numbers as they are read.
+            return match &node.kind {
+                Kind::Bool(value) => value.to_string(),
+                Kind::Int(value) => value.to_string(),
+                Kind::Float(value) => format!("{value:?}"),
+                _ => String::new(),
+            };
+        }
+        let line = self.file.line(node.place.line);
         line.chars()
-            .skip(place.column.saturating_sub(1))
+            .skip(node.place.column.saturating_sub(1))
             .take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}'))
             .collect()
     }
@@ -399,9 +408,9 @@ impl Decoder<'_> {
     fn argument(&mut self, node: &Node) -> Option<Argument> {
         match &node.kind {
             Kind::Text(_) => self.parsed(node, Text::parse).map(Argument::Text),
-            Kind::Bool(value) => Some(Argument::Plain(Json::from(*value), self.raw(node.place))),
-            Kind::Int(value) => Some(Argument::Plain(Json::from(*value), self.raw(node.place))),
-            Kind::Float(value) => Some(Argument::Plain(Json::from(*value), self.raw(node.place))),
+            Kind::Bool(value) => Some(Argument::Plain(Json::from(*value), self.raw(node))),
+            Kind::Int(value) => Some(Argument::Plain(Json::from(*value), self.raw(node))),
+            Kind::Float(value) => Some(Argument::Plain(Json::from(*value), self.raw(node))),
             Kind::List(items) => Some(Argument::List(items.iter().filter_map(|item| self.argument(item)).collect())),
             Kind::Null | Kind::Map(_) => {
                 self.expected(node, "a value");

@@ -26,8 +26,8 @@ use std::sync::{Arc, OnceLock};
 /// Where a site keeps its own checklists.
 pub const SITE_FOLDER: &str = "/etc/punchlist/checklists.d";
 
-/// The checklists that are compiled in, by name.
-const BUILTIN: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/checklists.rs"));
+/// The checklists that are compiled in: name, YAML, and the same as JSON.
+const BUILTIN: &[(&str, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/checklists.rs"));
 
 /// Something that was read from a file, with its place there.
 #[derive(Debug, Clone)]
@@ -347,7 +347,7 @@ pub fn load_in_place_of_builtin(paths: &[PathBuf]) -> Result<Checklists, Problem
 fn read(paths: &[PathBuf], in_place: bool) -> Result<Checklists, Problems> {
     let mut problems = Problems::default();
     let mut warnings = Vec::new();
-    let builtin = BUILTIN.iter().map(|(name, text)| SourceFile::builtin(format!("builtin/{name}"), text));
+    let builtin = BUILTIN.iter().map(|(name, text, _)| SourceFile::builtin(format!("builtin/{name}"), text));
     let mut files: Vec<Arc<SourceFile>> = builtin.map(Arc::new).collect();
     let mut wanted: Vec<PathBuf> = Vec::new();
     match fs::read_dir(SITE_FOLDER) {
@@ -406,18 +406,13 @@ fn link(
     mut warnings: Vec<String>,
     mut problems: Problems,
 ) -> Result<Checklists, Problems> {
-    let mut all: Vec<Checklist> = Vec::new();
-    for file in &files {
-        if let Some(root) = yaml::read(file, &mut problems) {
-            all.extend(decode::checklist(file, &root, &mut problems));
-        }
-    }
-    if in_place {
-        let own: Vec<String> = all.iter().filter(|one| !one.is_builtin()).map(|one| one.name.text.clone()).collect();
-        all.retain(|one| !one.is_builtin() || !own.contains(&one.name.text));
-    }
     let schemas = schemas();
-    check::all(&all, &schemas, &mut problems);
+    // First the fast way. Where anything is wrong, once more with the places of everything.
+    let mut without_places = Problems::default();
+    let mut all = decoded(&files, in_place, true, &schemas, &mut without_places);
+    if !without_places.is_empty() {
+        all = decoded(&files, in_place, false, &schemas, &mut problems);
+    }
     if problems.is_empty() {
         let causes: usize = all.iter().map(|checklist| checklist.causes.len()).sum();
         if causes > 0 {
@@ -428,6 +423,32 @@ fn link(
     }
     problems.sort(&files);
     Err(problems)
+}
+
+/// The checklists of all files, checked against each other; the built-in ones of their JSON where `fast`.
+fn decoded(
+    files: &[Arc<SourceFile>],
+    in_place: bool,
+    fast: bool,
+    schemas: &Schemas,
+    problems: &mut Problems,
+) -> Vec<Checklist> {
+    let mut all: Vec<Checklist> = Vec::new();
+    for (number, file) in files.iter().enumerate() {
+        let root = match BUILTIN.get(number) {
+            Some((_, _, json)) if fast => yaml::read_built(json),
+            _ => yaml::read(file, problems),
+        };
+        if let Some(root) = root {
+            all.extend(decode::checklist(file, &root, problems));
+        }
+    }
+    if in_place {
+        let own: Vec<String> = all.iter().filter(|one| !one.is_builtin()).map(|one| one.name.text.clone()).collect();
+        all.retain(|one| !one.is_builtin() || !own.contains(&one.name.text));
+    }
+    check::all(&all, schemas, problems);
+    all
 }
 
 /// The schemas of what all probes answer and take, in one set of definitions.

@@ -65,6 +65,12 @@ impl Node {
     }
 }
 
+/// Reads the JSON that the build made of a built-in checklist. Its values have no places: should anything turn out to
+/// be wrong, the YAML is read instead.
+pub(super) fn read_built(json: &str) -> Option<Node> {
+    Built.deserialize(&mut serde_json::Deserializer::from_str(json)).ok()
+}
+
 /// Reads a file; `None` when it is so broken that nothing can be said of its content.
 pub(super) fn read(file: &SourceFile, problems: &mut Problems) -> Option<Node> {
     if file.text.len() > MAX_BYTES {
@@ -184,6 +190,64 @@ struct Reader<'f> {
 impl Reader<'_> {
     fn say(&self, place: Place, message: String, help: &str) {
         self.found.borrow_mut().push((place, message, help.to_string()));
+    }
+}
+
+/// A value without a place.
+#[derive(Clone, Copy)]
+struct Built;
+
+impl Built {
+    fn node<E>(kind: Kind) -> Result<Node, E> {
+        Ok(Node { place: Place::NOWHERE, kind })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Built {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Built {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a value")
+    }
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Built::node(Kind::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Built::node(Kind::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Built::node(Kind::Int(value))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Built::node(i64::try_from(value).map_or(Kind::Float(value as f64), Kind::Int))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Built::node(Kind::Float(value))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Built::node(Kind::Text(value.to_string()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element_seed(self)? {
+            items.push(item);
+        }
+        Built::node(Kind::List(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(text) = access.next_key::<String>()? {
+            entries.push((Key { text, place: Place::NOWHERE }, access.next_value_seed(self)?));
+        }
+        Built::node(Kind::Map(entries))
     }
 }
 

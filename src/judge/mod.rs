@@ -178,15 +178,13 @@ impl<'j> Judge<'j> {
             refs: Vec::new(),
             duration_ms: self.slowest(check, &asked).as_secs_f64() * 1000.0,
         };
-        match instance.standing {
-            Standing::Skipped(why) => return skipped(outcome, why),
-            Standing::Absent(absent) => return absent_outcome(outcome, absent),
-            Standing::Asked => {}
-        }
-        match self.needs(check, &outcome.subject) {
-            Standing::Skipped(why) => return skipped(outcome, why),
-            Standing::Absent(absent) => return absent_outcome(outcome, absent),
-            Standing::Asked => {}
+        // What is needed comes before what could not be told: of a lost GPU nothing else is worth a word.
+        for standing in [self.needs(check, &outcome.subject), instance.standing] {
+            match standing {
+                Standing::Skipped(why) => return skipped(outcome, why),
+                Standing::Absent(absent) => return absent_outcome(outcome, absent),
+                Standing::Asked => {}
+            }
         }
         let mut absences = Vec::new();
         for (severity, expect) in &check.expect {

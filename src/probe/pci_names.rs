@@ -6,39 +6,54 @@
 /// One vendor a line, `10de NVIDIA Corporation`, followed by its devices, `\t2330 GH100 [H100 SXM5 80GB]`.
 const DEVICES: &str = include_str!(concat!(env!("OUT_DIR"), "/pci-devices.txt"));
 
+/// Where each vendor's line begins in [`DEVICES`], in bytes, by vendor.
+const VENDORS: &[(u16, usize)] = &include!(concat!(env!("OUT_DIR"), "/pci-vendors.rs"));
+
 /// One class a line, followed by its subclasses, in the same form.
 const CLASSES: &str = include_str!(concat!(env!("OUT_DIR"), "/pci-classes.txt"));
 
 /// The name of a vendor, by its four hexadecimal digits in lower case.
 pub(super) fn vendor(id: &str) -> Option<&'static str> {
-    group(DEVICES, id).map(|(name, _)| name)
+    of_vendor(id).map(|(name, _)| name)
+}
+
+/// The name of a vendor, and the lines of its devices.
+fn of_vendor(id: &str) -> Option<(&'static str, &'static str)> {
+    let number = u16::from_str_radix(id, 16).ok().filter(|_| id.len() == 4)?;
+    let at = VENDORS.binary_search_by_key(&number, |(vendor, _)| *vendor).ok()?;
+    group(&DEVICES[VENDORS[at].1..])
 }
 
 /// The name of a device of a vendor.
 pub(super) fn device(vendor: &str, id: &str) -> Option<&'static str> {
-    member(group(DEVICES, vendor)?.1, id)
+    member(of_vendor(vendor)?.1, id)
 }
 
 /// The name of a subclass, by the four digits of both: `0302`; where it has none, that of its class.
 pub(super) fn class(code: &str) -> Option<&'static str> {
     let (class, subclass) = code.split_at_checked(2)?;
-    let (name, subclasses) = group(CLASSES, class)?;
+    let start = CLASSES.find(&format!("\n{class} "))? + 1;
+    let (name, subclasses) = group(&CLASSES[start..])?;
     member(subclasses, subclass).or(Some(name))
 }
 
-/// The name of a group, and the lines of its members.
-fn group(list: &'static str, id: &str) -> Option<(&'static str, &'static str)> {
-    let start = list.find(&format!("\n{id} "))? + 1;
-    let (line, rest) = list[start..].split_once('\n')?;
-    // The members end where a line does not begin with a tab.
-    let end =
-        rest.match_indices('\n').find(|(at, _)| !rest[at + 1..].starts_with('\t')).map_or(rest.len(), |(at, _)| at);
-    let members = if rest.starts_with('\t') { &rest[..end] } else { "" };
-    Some((line.split_once(' ')?.1, members))
+/// The name of the group that a text begins with, and the lines of its members: all that follow with a tab.
+fn group(text: &'static str) -> Option<(&'static str, &'static str)> {
+    let (line, rest) = text.split_once('\n')?;
+    let end = if rest.starts_with('\t') {
+        let next = memchr::memchr_iter(b'\n', rest.as_bytes()).find(|at| rest.as_bytes().get(at + 1) != Some(&b'\t'));
+        next.unwrap_or(rest.len())
+    } else {
+        0
+    };
+    Some((line.split_once(' ')?.1, &rest[..end]))
 }
 
 fn member(members: &'static str, id: &str) -> Option<&'static str> {
-    members.lines().find_map(|line| line.strip_prefix('\t')?.strip_prefix(id)?.strip_prefix(' '))
+    let start = memchr::memmem::find(members.as_bytes(), format!("\t{id} ").as_bytes())?;
+    // A member's line begins with the tab; a name could hold the same further on.
+    let starts_line = start == 0 || members.as_bytes()[start - 1] == b'\n';
+    members[start..].lines().next().filter(|_| starts_line).map(|line| &line[id.len() + 2..])
 }
 
 #[cfg(test)]

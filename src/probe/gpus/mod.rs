@@ -869,7 +869,7 @@ impl Gpu {
         let absent = &refusal.absent;
         // On a recorded machine nobody was asked, which says nothing about the driver.
         let answered = match absent.reason {
-            Reason::NotRecorded | Reason::Timeout => Fact(Err(absent.clone())),
+            Reason::NotRecorded | Reason::Timeout | Reason::Denied => Fact(Err(absent.clone())),
             _ => false.into(),
         };
         let lost = refusal.is_lost() || (seen.on_bus && pci::is_dead(source, &seen.pci).unwrap_or(false));
