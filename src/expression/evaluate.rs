@@ -1,6 +1,8 @@
 //! Evaluating an expression, and saying why it is false or cannot be told.
 
-use super::facts::{Fact, carried, cel_json, count_step, counted_too_many, short_number, start_counting, to_json};
+use super::facts::{
+    Brief, Fact, brief, carried, cel_json, count_step, counted_too_many, short_number, start_counting, to_json,
+};
 use super::functions::ENVIRONMENT;
 use super::tree::{FACTS, Loop, LoopKind, children, comparison_words, free_name, write};
 use super::{Expression, Scope};
@@ -240,8 +242,8 @@ fn why_loop(
         }
         guilty += 1;
         if guilty <= NAMED_ELEMENTS && !none_in_particular {
-            let element = match to_json(item) {
-                scalar @ (Json::String(_) | Json::Number(_) | Json::Bool(_)) => show(&scalar),
+            let element = match brief(item) {
+                Brief::Value(scalar @ (Json::String(_) | Json::Number(_) | Json::Bool(_))) => show(&scalar),
                 _ => format!("{range}[{number}]"),
             };
             why(predicate, inside, &format!("{place}for {element}: "), wanted, readings);
@@ -338,12 +340,10 @@ fn values(leaves: &[&IdedExpr], context: &Context<'_, 'static>) -> Vec<(String, 
             continue;
         }
         match Value::resolve_val(leaf, context) {
-            Ok(value) => match to_json(value.as_ref()) {
-                Json::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-                    values.push((format!("{path}.size()"), Json::from(items.len())));
-                }
-                Json::Object(_) => {}
-                scalar => values.push((path, scalar)),
+            Ok(value) => match brief(value.as_ref()) {
+                Brief::Length(length) => values.push((format!("{path}.size()"), Json::from(length))),
+                Brief::Nothing => {}
+                Brief::Value(value) => values.push((path, value)),
             },
             Err(error) => {
                 let absent = carried(&error).map_or_else(|| Absent::failed(plain_error(&error)), |(_, absent)| absent);

@@ -41,9 +41,8 @@ pub(super) fn counted_too_many() -> bool {
     STEPS.get() > MAX_STEPS
 }
 
-/// The path of what a command printed as JSON, and how paths of its parts go on.
-const PRINTED: &str = ".json";
-const PRINTED_INSIDE: &str = ".json.";
+/// The field that holds what a command printed as JSON.
+const PRINTED: &str = "json";
 
 type Field = Result<Box<dyn Val>, Absent>;
 
@@ -61,7 +60,7 @@ impl Fact {
     /// The value of observed JSON. Numbers become `int` where they fit, else `double`: one kind for all whole numbers,
     /// so that arithmetic with literals works.
     pub fn from_json(value: &Json) -> Fact {
-        Fact(from_json(value, ""))
+        Fact(from_json(value, false))
     }
 
     /// The JSON of this value; absences and all.
@@ -122,7 +121,7 @@ impl Scope {
     pub fn set_json(&mut self, name: &str, value: &Json) {
         let fact = match Absent::from_json(value) {
             Some(absent) => Err(absent),
-            None => Ok(Fact(from_json(value, name))),
+            None => Ok(Fact(from_json(value, false))),
         };
         self.set(name, fact);
     }
@@ -142,7 +141,9 @@ impl Scope {
     }
 }
 
-fn from_json(value: &Json, path: &str) -> Box<dyn Val> {
+/// `printed` is whether this is (a part of) what a command printed: whatever looks like an absence there is the
+/// command's own.
+fn from_json(value: &Json, printed: bool) -> Box<dyn Val> {
     match value {
         Json::Null => Box::new(CelNull),
         Json::Bool(value) => Box::new(CelBool::from(*value)),
@@ -151,25 +152,48 @@ fn from_json(value: &Json, path: &str) -> Box<dyn Val> {
             None => Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN))),
         },
         Json::String(text) => Box::new(CelString::from(text.clone())),
-        Json::Array(items) => Box::new(List(Arc::new(
-            items.iter().enumerate().map(|(n, item)| from_json(item, &format!("{path}[{n}]"))).collect(),
-        ))),
+        Json::Array(items) => Box::new(List(Arc::new(items.iter().map(|item| from_json(item, printed)).collect()))),
         Json::Object(fields) => {
-            // Below `json` stands what a command printed: whatever looks like an absence there is the command's own.
-            let printed = path.ends_with(PRINTED) || path.contains(PRINTED_INSIDE);
             let own = fields
                 .iter()
                 .map(|(name, value)| {
                     let field = match Absent::from_json(value) {
                         Some(absent) if !printed => Err(absent),
-                        _ if path.is_empty() => Ok(from_json(value, name)),
-                        _ => Ok(from_json(value, &format!("{path}.{name}"))),
+                        _ => Ok(from_json(value, printed || name == PRINTED)),
                     };
                     (name.clone(), field)
                 })
                 .collect();
-            Box::new(Record(Arc::new(Fields { path: path.to_string(), own, ..Fields::default() })))
+            Box::new(Record(Arc::new(Fields { own, ..Fields::default() })))
         }
+    }
+}
+
+/// What an explanation shows of a value: a scalar or a list of such, of other lists their length, of records nothing.
+pub(super) enum Brief {
+    Value(Json),
+    Length(usize),
+    Nothing,
+}
+
+/// See [`Brief`]. Long lists are not copied to find out what they hold.
+pub(super) fn brief(value: &dyn Val) -> Brief {
+    if value.downcast_ref::<Record>().is_some() {
+        return Brief::Nothing;
+    }
+    if let Some(list) = value.as_iterable() {
+        let is_scalar = |item: &dyn Val| item.downcast_ref::<Record>().is_none() && item.as_iterable().is_none();
+        let mut items = list.iter();
+        let (mut length, mut scalars) = (0, true);
+        while let Some(item) = items.next() {
+            length += 1;
+            scalars = scalars && is_scalar(item);
+        }
+        return if scalars { Brief::Value(to_json(value)) } else { Brief::Length(length) };
+    }
+    match to_json(value) {
+        Json::Object(_) => Brief::Nothing,
+        scalar => Brief::Value(scalar),
     }
 }
 
@@ -236,7 +260,6 @@ pub(super) struct Record(Arc<Fields>);
 
 #[derive(Debug, Default)]
 struct Fields {
-    path: String,
     own: BTreeMap<String, Field>,
     below: Option<Record>,
     /// The names as values, made when something loops over them.
@@ -249,7 +272,7 @@ impl Record {
     }
 }
 
-/// Splits a message made by [`carry`]: the path, and the absence.
+/// Splits a message made by [`carry`]: the field, and the absence.
 pub(super) fn carried(error: &ExecutionError) -> Option<(String, Absent)> {
     let message = match error {
         ExecutionError::NoSuchKey(message) => message.as_str(),
@@ -257,14 +280,14 @@ pub(super) fn carried(error: &ExecutionError) -> Option<(String, Absent)> {
         _ => return None,
     };
     let mut parts = message.splitn(3, '\t');
-    let (path, word, detail) = (parts.next()?, parts.next()?, parts.next()?);
+    let (field, word, detail) = (parts.next()?, parts.next()?, parts.next()?);
     let reason = Reason::ALL.into_iter().find(|reason| reason.word() == word)?;
-    Some((path.to_string(), Absent::new(reason, detail)))
+    Some((field.to_string(), Absent::new(reason, detail)))
 }
 
 /// An error of cel that carries an absence. Which error it is decides what `has()` says (see the module's comment).
-fn carry(path: &str, absent: &Absent) -> ExecutionError {
-    let message = format!("{path}\t{}\t{}", absent.reason.word(), absent.detail);
+fn carry(field: &str, absent: &Absent) -> ExecutionError {
+    let message = format!("{field}\t{}\t{}", absent.reason.word(), absent.detail);
     if absent.reason.does_not_apply() {
         ExecutionError::NoSuchKey(Arc::new(message))
     } else {
@@ -338,14 +361,12 @@ impl Indexer for Record {
         Self: 'v,
     {
         let name = key.downcast_ref::<CelString>().ok_or_else(|| wrong_key("a text"))?.inner();
-        let path = || if self.0.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.0.path) };
         match Record::get(self, name) {
             Some(Ok(value)) => Ok(CowVal::Borrowed(&**value)),
-            Some(Err(absent)) => Err(carry(&path(), absent)),
+            Some(Err(absent)) => Err(carry(name, absent)),
             // Only in what a command or a map holds: fields of typed records were checked before the run.
             None => Err(ExecutionError::NoSuchKey(Arc::new(format!(
-                "{}\t{}\tthe answer has no `{name}`",
-                path(),
+                "{name}\t{}\tthe answer has no `{name}`",
                 Reason::Failed.word()
             )))),
         }
