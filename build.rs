@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 fn main() {
-    // One file has to be enough on a node: the compiler's helper library goes into it.
-    println!("cargo::rustc-link-arg-bins=-static-libgcc");
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("checklists");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder)

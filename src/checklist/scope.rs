@@ -8,7 +8,7 @@ use crate::fact::{Absent, Observations, Reason};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What an outcome is about.
@@ -75,9 +75,22 @@ pub fn id_pattern(pattern: &str) -> Regex {
 
 /// The names that every check may read on this node: the probes without arguments, and `params`.
 pub fn of_node(checklists: &Checklists, observations: &Observations, set: &BTreeMap<String, Json>) -> Scope {
+    of_node_with(checklists, observations, set, |_| true)
+}
+
+/// As [`of_node`], for checks that read of the probes only what `wanted` names and what parameters read: a large
+/// observation takes time to be made fit for expressions.
+pub fn of_node_with(
+    checklists: &Checklists,
+    observations: &Observations,
+    set: &BTreeMap<String, Json>,
+    wanted: impl Fn(&str) -> bool,
+) -> Scope {
     let mut probes = Scope::new();
+    let defaults = || checklists.params().filter_map(|param| param.default.as_ref());
     for name in checklists.schemas.names() {
         match observations.plain.get(name) {
+            Some(_) if !wanted(name) && !defaults().any(|default| default.value.names().contains(name)) => {}
             Some(observation) => probes.set_json(name, &observation.value),
             None => probes.set(name, Err(Absent::new(Reason::NotRecorded, format!("{name} was not asked")))),
         }
@@ -103,6 +116,17 @@ pub fn of_node(checklists: &Checklists, observations: &Observations, set: &BTree
     let mut scope = probes.extend();
     scope.set_json("params", &Json::Object(params));
     scope
+}
+
+/// The probes that decide about a check's subjects and its probes' arguments.
+pub fn read_before_asking<'c>(checklist: &'c Checklist, check: &'c Check) -> BTreeSet<&'c str> {
+    let mut names = BTreeSet::new();
+    let conditions = checklist.applies.iter().chain(&check.when).chain(check.for_each.iter().map(|each| &each.list));
+    conditions.for_each(|condition| names.extend(condition.value.names()));
+    for (_, argument) in check.observe.iter().flat_map(|ask| &ask.arguments) {
+        argument.expressions(&mut |expression| names.extend(expression.names()));
+    }
+    names
 }
 
 /// Reads the value of `--set NAME=VALUE`.
@@ -166,7 +190,7 @@ fn missing_param(check: &Check, scope: &Scope) -> Option<Absent> {
     let decide = check.expect.iter().map(|(_, expect)| &expect.value);
     let decide = decide.chain(check.when.iter().map(|when| &when.value));
     let decide = decide.chain(check.for_each.iter().map(|each| &each.list.value));
-    let names: std::collections::BTreeSet<&str> = decide.flat_map(|expression| expression.parameters()).collect();
+    let names: BTreeSet<&str> = decide.flat_map(|expression| expression.parameters()).collect();
     let absent = |name: &str| scope.param(name).err();
     names.into_iter().filter_map(absent).find(|absent| absent.reason == Reason::NotPresent)
 }

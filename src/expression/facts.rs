@@ -14,7 +14,6 @@ use cel::common::types::{self, CelBool, CelDouble, CelInt, CelNull, CelString, T
 use cel::common::value::{CowVal, StaticVal, Val};
 use serde_json::Value as Json;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// How many elements all loops of one evaluation may visit. The largest honest expression visits a few thousand;
@@ -114,7 +113,11 @@ impl Scope {
     pub fn set(&mut self, name: &str, value: Result<Fact, Absent>) {
         // The scope was made by `new` or `extend` just now and nobody else holds it yet.
         let fields = Arc::get_mut(&mut self.0.0).expect("a scope is filled before it is shared");
-        fields.own.insert(name.to_string(), value.map(|fact| fact.0));
+        let value = value.map(|fact| fact.0);
+        match fields.own.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(at) => fields.own[at].1 = value,
+            Err(at) => fields.own.insert(at, (name.to_string(), value)),
+        }
     }
 
     /// Gives a name what was observed as JSON.
@@ -154,7 +157,7 @@ fn from_json(value: &Json, printed: bool) -> Box<dyn Val> {
         Json::String(text) => Box::new(CelString::from(text.clone())),
         Json::Array(items) => Box::new(List(Arc::new(items.iter().map(|item| from_json(item, printed)).collect()))),
         Json::Object(fields) => {
-            let own = fields
+            let mut own: Vec<(String, Field)> = fields
                 .iter()
                 .map(|(name, value)| {
                     let field = match Absent::from_json(value) {
@@ -164,6 +167,7 @@ fn from_json(value: &Json, printed: bool) -> Box<dyn Val> {
                     (name.clone(), field)
                 })
                 .collect();
+            own.sort_unstable_by(|a, b| a.0.cmp(&b.0));
             Box::new(Record(Arc::new(Fields { own, ..Fields::default() })))
         }
     }
@@ -199,7 +203,7 @@ pub(super) fn brief(value: &dyn Val) -> Brief {
 
 pub(super) fn to_json(value: &dyn Val) -> Json {
     if let Some(record) = value.downcast_ref::<Record>() {
-        let field = |(name, value): (&String, &Field)| {
+        let field = |(name, value): &(String, Field)| {
             (name.clone(), value.as_ref().map_or_else(Absent::to_json, |value| to_json(&**value)))
         };
         return Json::Object(record.0.own.iter().map(field).collect());
@@ -260,7 +264,8 @@ pub(super) struct Record(Arc<Fields>);
 
 #[derive(Debug, Default)]
 struct Fields {
-    own: BTreeMap<String, Field>,
+    /// Sorted by name: small records are most of all, and a sorted list is the smallest map.
+    own: Vec<(String, Field)>,
     below: Option<Record>,
     /// The names as values, made when something loops over them.
     keys: OnceLock<Vec<CelString<'static>>>,
@@ -268,7 +273,10 @@ struct Fields {
 
 impl Record {
     fn get(&self, name: &str) -> Option<&Field> {
-        self.0.own.get(name).or_else(|| self.0.below.as_ref()?.get(name))
+        match self.0.own.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(at) => Some(&self.0.own[at].1),
+            Err(_) => self.0.below.as_ref()?.get(name),
+        }
     }
 }
 
@@ -334,7 +342,7 @@ impl Val for Record {
         Some(self)
     }
     fn equals(&self, other: &dyn Val) -> bool {
-        let same = |(name, mine): (&String, &Field)| match (mine, other.downcast_ref::<Record>()?.0.own.get(name)?) {
+        let same = |(name, mine): &(String, Field)| match (mine, other.downcast_ref::<Record>()?.get(name)?) {
             (Ok(mine), Ok(theirs)) => Some(mine.equals(&**theirs)),
             (Err(mine), Err(theirs)) => Some(mine == theirs),
             _ => Some(false),
@@ -402,7 +410,7 @@ impl Iterable for Record {
     where
         Self: 'v,
     {
-        let keys = self.0.keys.get_or_init(|| self.0.own.keys().map(|key| CelString::from(key.clone())).collect());
+        let keys = self.0.keys.get_or_init(|| self.0.own.iter().map(|(key, _)| CelString::from(key.clone())).collect());
         Box::new(Lent(keys.iter().map(|key| key as &(dyn Val + 'static))))
     }
 }

@@ -22,7 +22,7 @@ use crate::probe::parts::Silent;
 use crate::probe::source::Source;
 use protocol::Request;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use supervisor::Supervisor;
 
@@ -43,7 +43,10 @@ pub fn observe(
     let mut supervisor = Supervisor::new(target, deadline, Instant::now(), interrupts);
     let first = plan.probes.iter().map(|probe| Request::new(probe, Json::Null)).collect();
     supervisor.ask(first, &mut observations);
-    let scope = scope::of_node(checklists, &observations, set);
+    let asking = plan.chosen.iter().filter(|(_, check)| !check.observe.is_empty());
+    let read: BTreeSet<&str> =
+        asking.flat_map(|(checklist, check)| scope::read_before_asking(checklist, check)).collect();
+    let scope = scope::of_node_with(checklists, &observations, set, |probe| read.contains(probe));
     let reads: Vec<_> = plan.chosen.iter().filter(|(_, check)| check.effect == Effect::Reads).collect();
     let second = unique(reads.iter().flat_map(|(checklist, check)| requests(checklists, checklist, check, &scope)));
     supervisor.ask(second, &mut observations);
@@ -97,7 +100,7 @@ fn requests(checklists: &Checklists, checklist: &Checklist, check: &Check, scope
 }
 
 fn unique(requests: impl IntoIterator<Item = Request>) -> Vec<Request> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     requests.into_iter().filter(|request| seen.insert(request.key())).collect()
 }
 
