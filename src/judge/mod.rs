@@ -178,6 +178,9 @@ impl<'j> Judge<'j> {
             refs: Vec::new(),
             duration_ms: self.slowest(check, &asked).as_secs_f64() * 1000.0,
         };
+        if let Standing::Skipped(why) = instance.standing {
+            return skipped(outcome, why);
+        }
         // What is needed comes before what could not be told: of a lost GPU nothing else is worth a word.
         for standing in [self.needs(check, &outcome.subject), instance.standing] {
             match standing {
