@@ -80,7 +80,7 @@ fn wrong_usage_is_said_with_what_to_write() {
         (&["run", "--set", "kernel_stuck_seconds"], "--set NAME=VALUE"),
         (&["run", "--deadline", "ten"], "500ms, 10s, 2m or 1h"),
         (&["run", "--level", "quik"], "quick, standard, deep"),
-        (&["run", "--level", "quick"], "no check is left"),
+        (&["run", "--level", "quick", "--only", "cpu.load"], "no check is left"),
         (&["probes", "mount"], "did you mean `mounts`?"),
         (&["rum"], "run"),
         (&[], "Usage"),
