@@ -58,9 +58,9 @@ struct Gpu {
     numa_node: Fact<u32>,
     /// The CPUs nearest to it, as ranges: `0-55,112-167` (/sys, file local_cpulist).
     local_cpus: Fact<String>,
-    /// Whether the driver answers for it: NVML knows it and it is not lost. False where there is no driver, no library
-    /// or no permission either, and inside a container for GPUs that it was not given; absent (timeout) when nothing
-    /// came back, (not recorded) for a recorded machine without a library.
+    /// Whether the driver answers for it: NVML knows it and it is not lost. False where there is no driver or no library
+    /// either, and inside a container for GPUs that it was not given; absent (denied) for one that this user may not
+    /// ask, (timeout) when nothing came back, (not recorded) for a recorded machine without a library.
     answered: Fact<bool>,
     /// Whether it is lost: NVML says so (GPU_IS_LOST), or it has fallen off the PCI bus and its configuration space
     /// reads as nothing but ff. False for one that nobody knows to be lost, which may still not answer: see `answered`.
