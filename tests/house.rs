@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("printable", &[]),
     ("expression", &["fact", "STACK_BYTES"]),
     ("probe", &["fact"]),
-    ("checklist", &["expression", "fact", "printable", "probe"]),
+    ("checklist", &["expression", "fact", "printable", "probe", "STACK_BYTES"]),
     ("observe", &["checklist", "expression", "fact", "printable", "probe"]),
     // Judging and reporting touch no machine: they know no probe and nothing of observing.
     ("judge", &["checklist", "expression", "fact"]),

@@ -433,15 +433,38 @@ fn decoded(
     schemas: &Schemas,
     problems: &mut Problems,
 ) -> Vec<Checklist> {
-    let mut all: Vec<Checklist> = Vec::new();
-    for (number, file) in files.iter().enumerate() {
+    let decode_one = |(number, file): (usize, &Arc<SourceFile>)| {
+        let mut problems = Problems::default();
         let root = match BUILTIN.get(number) {
             Some((_, _, json)) if fast => yaml::read_built(json),
-            _ => yaml::read(file, problems),
+            _ => yaml::read(file, &mut problems),
         };
-        if let Some(root) = root {
-            all.extend(decode::checklist(file, &root, problems));
+        (root.and_then(|root| decode::checklist(file, &root, &mut problems)), problems)
+    };
+    // The built-in ones are quick to read; of a site's own, each has a thread, where there are threads to be had.
+    let (builtin, own) = files.split_at(BUILTIN.len());
+    let mut decoded: Vec<_> = builtin.iter().enumerate().map(|(number, file)| decode_one((number, file))).collect();
+    std::thread::scope(|scope| {
+        let started: Vec<_> = own
+            .iter()
+            .enumerate()
+            .map(|(number, file)| {
+                let one = (BUILTIN.len() + number, file);
+                let thread = std::thread::Builder::new().stack_size(crate::STACK_BYTES);
+                thread.spawn_scoped(scope, move || decode_one(one)).map_err(|_| one)
+            })
+            .collect();
+        for thread in started {
+            decoded.push(match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(one) => decode_one(one),
+            });
         }
+    });
+    let mut all: Vec<Checklist> = Vec::new();
+    for (checklist, found) in decoded {
+        all.extend(checklist);
+        problems.append(found);
     }
     if in_place {
         let own: Vec<String> = all.iter().filter(|one| !one.is_builtin()).map(|one| one.name.text.clone()).collect();

@@ -135,6 +135,12 @@ impl Problems {
         problem.help = mistake.help;
     }
 
+    /// Takes over what another found.
+    pub(super) fn append(&mut self, other: Problems) {
+        let room = MOST.saturating_sub(self.all.len());
+        self.all.extend(other.all.into_iter().take(room));
+    }
+
     /// Whether so much is wrong that looking for more is of no use.
     pub(super) fn is_full(&self) -> bool {
         self.all.len() >= MOST
