@@ -59,11 +59,6 @@ impl Text {
         Ok(Text { parts })
     }
 
-    /// A text without expressions.
-    pub fn plain(text: &str) -> Text {
-        Text { parts: vec![Part::Plain(text.to_string())] }
-    }
-
     /// Checks every expression inside.
     pub fn check(&self, names: &Names) -> Vec<Mistake> {
         let mut mistakes = Vec::new();

@@ -440,18 +440,10 @@ fn throttle_events(source: &Source, online: &Result<BTreeSet<u64>, Absent>, name
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::source::Recorded;
-    use std::fs;
+    use crate::probe::source::{Recorded, tree_of};
 
     fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Source) {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let source = Source::dead(dir.path(), Recorded::default());
-        (dir, source)
+        tree_of(files, Recorded::default())
     }
 
     fn x86_cpu(number: u64, socket: u64, core: u64, microcode: &str, mhz: &str) -> String {

@@ -311,19 +311,11 @@ fn container_by_traces(source: &Source, groups: &str, told: bool) -> Container {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::source::Recorded;
-    use std::fs;
+    use crate::probe::source::{Recorded, tree_of};
 
     fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Source) {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
         let recorded = "2026-03-01T12:00:00Z".parse().unwrap();
-        let source = Source::dead(dir.path(), Recorded { recorded, uid: 7, ..Default::default() });
-        (dir, source)
+        tree_of(files, Recorded { recorded, uid: 7, ..Default::default() })
     }
 
     #[test]

@@ -417,19 +417,12 @@ fn one_spelling(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::source::Recorded;
+    use crate::probe::source::{Recorded, tree_of};
     use std::fs;
     use std::os::unix::fs::symlink;
 
     fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Source) {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let source = Source::dead(dir.path(), Recorded::default());
-        (dir, source)
+        tree_of(files, Recorded::default())
     }
 
     #[test]

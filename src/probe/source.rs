@@ -511,6 +511,19 @@ pub fn clipped(text: &str) -> String {
     }
 }
 
+/// A dead tree of these files, for tests; the folder goes away with the first of the two.
+#[cfg(test)]
+pub(super) fn tree_of(files: &[(&str, &str)], recorded: Recorded) -> (tempfile::TempDir, Source) {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let source = Source::dead(dir.path(), recorded);
+    (dir, source)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
