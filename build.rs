@@ -1,5 +1,6 @@
-//! Writes what is compiled in: the list of the checklists (every `checklists/*.yaml`, sorted by name), and the names
-//! of PCI vendors, devices and classes as text (see src/probe/pci_names.rs).
+//! Writes what is compiled in: the list of the checklists (every `checklists/*.yaml`, sorted by name), the names of
+//! PCI vendors, devices and classes as text (see src/probe/pci_names.rs), and the tables of what the driver and others
+//! say (see src/knowledge/).
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -33,6 +34,60 @@ fn main() {
     write("pci-devices.txt", &devices);
     write("pci-vendors.rs", &pci_vendors(&devices));
     write("pci-classes.txt", &pci_classes());
+    for name in ["xid", "sxid"] {
+        let (entries, index) = codes(name);
+        write(&format!("{name}.jsonl"), &entries);
+        write(&format!("{name}-index.rs"), &index);
+    }
+    write("messages.jsonl", &messages());
+    write("patterns.jsonl", &knowledge("patterns").iter().map(|row| format!("{row}\n")).collect::<String>());
+}
+
+/// What all files of src/knowledge/messages/ hold as JSON, one entry a line, each with the name of its file as `from`.
+fn messages() -> String {
+    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("src/knowledge/messages");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let entries = fs::read_dir(&folder).expect("the folder is part of the project");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    paths.sort();
+    let mut text = String::new();
+    for path in paths {
+        let from = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+        for mut entry in knowledge(&format!("messages/{from}")) {
+            entry["from"] = from.clone().into();
+            writeln!(text, "{entry}").expect("a String takes all");
+        }
+    }
+    text
+}
+
+/// A table of codes as JSON, one entry a line, and where the line of each code begins, by code.
+fn codes(name: &str) -> (String, String) {
+    let mut entries = String::new();
+    let mut index: Vec<(u32, usize)> = Vec::new();
+    for entry in knowledge(name) {
+        let codes = entry["codes"].as_object().unwrap_or_else(|| panic!("{name}.yaml: an entry has no codes"));
+        for code in codes.keys() {
+            let code = code.parse().unwrap_or_else(|_| panic!("{name}.yaml: {code} is no code"));
+            index.push((code, entries.len()));
+        }
+        writeln!(entries, "{entry}").expect("a String takes all");
+    }
+    index.sort_unstable();
+    (entries, format!("{index:?}"))
+}
+
+/// The entries of a file of src/knowledge/.
+fn knowledge(name: &str) -> Vec<serde_json::Value> {
+    let path = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+        .join("src/knowledge")
+        .join(format!("{name}.yaml"));
+    println!("cargo::rerun-if-changed={}", path.display());
+    let yaml = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let tree: serde_yaml::Value =
+        serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let json = serde_json::to_value(tree).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    json.as_array().unwrap_or_else(|| panic!("{}: not a list", path.display())).clone()
 }
 
 fn pci_devices() -> String {

@@ -224,6 +224,15 @@ pub struct Incident {
     pub timed_out: bool,
 }
 
+/// An earlier reading of a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Before {
+    /// How much earlier it was, in seconds.
+    pub seconds: f64,
+    /// What probes without arguments answered then, by name.
+    pub plain: BTreeMap<String, Observation>,
+}
+
 /// Everything that was observed of one node: the one input of judging.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -234,6 +243,9 @@ pub struct Observations {
     pub asked: BTreeMap<String, Observation>,
     /// What hung or crashed meanwhile.
     pub incidents: Vec<Incident>,
+    /// An earlier reading of the same node, for counters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
     /// Set when the run was ended early: by whom or what (`Ctrl-C`, `the run's deadline of 30 s`).
     pub cut_short: Option<String>,
 }

@@ -7,7 +7,7 @@ pub fn printable(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\t' | '\n' => shown.push(' '),
-            c if obeyed(c) => shown.extend(c.escape_unicode()),
+            c if is_obeyed(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
     }
@@ -17,12 +17,12 @@ pub fn printable(text: &str) -> String {
 /// JSON with everything that a terminal would obey written as an escape. JSON's own marks are all ASCII, so what is
 /// replaced stands inside a text; its ASCII controls are escaped already.
 pub fn printable_json(json: String) -> String {
-    if !json.chars().any(|c| c != '\n' && obeyed(c)) {
+    if !json.chars().any(|c| c != '\n' && is_obeyed(c)) {
         return json;
     }
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
-        if c != '\n' && obeyed(c) {
+        if c != '\n' && is_obeyed(c) {
             shown.push_str(&format!("\\u{:04x}", c as u32));
         } else {
             shown.push(c);
@@ -33,7 +33,7 @@ pub fn printable_json(json: String) -> String {
 
 /// Whether a character acts instead of showing: controls (Unicode category Cc), and the direction marks and isolates
 /// of Unicode Standard Annex 9.
-fn obeyed(c: char) -> bool {
+pub fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

@@ -6,7 +6,7 @@ mod common;
 use common::{machine, punchlist_on};
 use punchlist::checklist::scope::{self, param_value};
 use punchlist::checklist::{self, Checklists, Effect, Level};
-use punchlist::fact::{Absent, Observations, Reason};
+use punchlist::fact::{Absent, Before, Observations, Reason};
 use punchlist::judge::{self, Outcome, Status};
 use punchlist::observe::{Choice, Plan, Snapshot, observe_arguments};
 use punchlist::probe::source::Source;
@@ -61,7 +61,7 @@ fn case_files() -> Vec<(String, CaseFile)> {
 }
 
 fn load() -> Checklists {
-    checklist::load(&[]).unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+    checklist::load(&[], None).unwrap_or_else(|problems| panic!("{}", problems.render(false)))
 }
 
 /// The parts of `mounts[/scratch].space.used_percent`: a key of a map, or of an element of a list.
@@ -85,7 +85,7 @@ fn place<'v>(value: &'v mut Json, steps: &[String], path: &str) -> &'v mut Json 
     let Some((step, rest)) = steps.split_first() else { return value };
     let next = match value {
         Json::Array(items) => {
-            let keys = ["mount_point", "address", "pci", "name", "pid", "index", "code"];
+            let keys = ["mount_point", "address", "pci", "name", "pid", "index", "code", "path"];
             let named = |item: &Json| {
                 keys.iter().any(|key| match &item[key] {
                     Json::String(text) => text == step,
@@ -153,8 +153,20 @@ fn run(checklists: &Checklists, machines: &mut Machines, name: &str, case: &Case
     }
     let plain = |observations: &mut Observations| {
         for (path, value) in case.patch.iter().filter(|(path, _)| !path.starts_with("observe.")) {
-            let steps = steps(path);
-            let probe = observations.plain.get_mut(&steps[0]);
+            let mut steps = steps(path);
+            let mut plain = &mut observations.plain;
+            if steps[0] == "before" {
+                // An earlier reading is this one, a minute ago, with these differences.
+                steps.remove(0);
+                let same = || Before { seconds: 60.0, plain: plain.clone() };
+                let before = observations.before.get_or_insert_with(same);
+                if steps[0] == "seconds" {
+                    before.seconds = value.as_f64().unwrap();
+                    continue;
+                }
+                plain = &mut before.plain;
+            }
+            let probe = plain.get_mut(&steps[0]);
             let probe = probe.unwrap_or_else(|| panic!("{path}: the check does not read {}", steps[0]));
             *place(&mut probe.value, &steps[1..], path) = value.clone();
         }
@@ -257,6 +269,24 @@ fn every_check_has_a_case_in_which_it_passes_one_in_which_it_fails_and_one_in_wh
 
 /// Checks with an `a || b` of which `a` alone is reason enough to pass, and the probe that only `b` reads.
 const ENOUGH_WITHOUT: &[(&str, &str)] = &[
+    // So few corrections are no fault, however long the node has run.
+    ("edac.corrected", "host"),
+    // So few errors are no fault, however long the node is up.
+    ("infiniband.errors.symbols", "host"),
+    ("infiniband.errors.retrained", "host"),
+    ("infiniband.errors.receive", "host"),
+    ("infiniband.errors.discards", "host"),
+    ("infiniband.transport.given_up", "host"),
+    ("infiniband.transport.losses", "host"),
+    // It has joined, whatever it would join by.
+    ("kubernetes.joined", "file"),
+    // The plugin has registered the GPUs, whatever else could hand them out.
+    ("kubernetes.plugin", "file"),
+    ("kubernetes.gpus", "file"),
+    // A known service keeps the clock right, whatever the kernel has been told.
+    ("time.service", "time_sync"),
+    // The open kernel module needs no other.
+    ("rdma.gpu", "kernel"),
     // A kernel for crash dumps is loaded, whatever memory is kept for one.
     ("kernel.kdump", "file"),
     // Enough large blocks are free, whether or not somebody has GPUs that want them.
@@ -280,7 +310,15 @@ fn no_check_passes_when_what_it_reads_could_not_be_seen() {
         let plan = Plan::new(&checklists, &choice).unwrap();
         let read: BTreeSet<&str> = check.expect.iter().flat_map(|(_, expect)| expect.value.names()).collect();
         let own: Vec<&str> = check.for_each.iter().map(|each| each.name.text.as_str()).collect();
-        for machine in ["epyc-node", "xeon-gpu-node", "kvm-vm"] {
+        for machine in [
+            "epyc-node",
+            "xeon-gpu-node",
+            "kvm-vm",
+            "lustre-ib-node",
+            "dgx-a100-infiniband",
+            "k8s-gpu-node",
+            "slurm-node-in-use",
+        ] {
             let source = Source::rooted(&common::machine(machine)).unwrap();
             let mut seen = machines.observations(machine).clone();
             seen.asked.clear();

@@ -10,13 +10,34 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fact", &[]),
     ("printable", &[]),
     ("expression", &["fact", "STACK_BYTES"]),
-    ("probe", &["fact"]),
-    ("checklist", &["expression", "fact", "printable", "probe", "STACK_BYTES"]),
+    // What the field knows needs no machine.
+    ("knowledge", &["fact", "printable"]),
+    ("probe", &["fact", "knowledge"]),
+    // Whose a file is that root is about to act on.
+    ("trust", &[]),
+    ("checklist", &["expression", "fact", "printable", "probe", "STACK_BYTES", "trust"]),
     ("observe", &["checklist", "expression", "fact", "printable", "probe"]),
     // Judging and reporting touch no machine: they know no probe and nothing of observing.
-    ("judge", &["checklist", "expression", "fact"]),
+    ("judge", &["checklist", "expression", "fact", "knowledge"]),
     ("report", &["checklist", "fact", "judge", "printable"]),
-    ("cli", &["checklist", "expression", "fact", "judge", "observe", "printable", "probe", "report"]),
+    // Telling a scheduler runs its commands on the machine, on the grounds of a report.
+    ("handoff", &["checklist", "fact", "judge", "printable", "probe", "report"]),
+    (
+        "cli",
+        &[
+            "checklist",
+            "expression",
+            "fact",
+            "handoff",
+            "judge",
+            "knowledge",
+            "observe",
+            "printable",
+            "probe",
+            "report",
+            "trust",
+        ],
+    ),
 ];
 
 fn sources() -> Vec<PathBuf> {

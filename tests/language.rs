@@ -1,5 +1,7 @@
 //! What the checklist language means, rule by rule, through the real binary on a recorded machine.
 
+mod common;
+
 use serde_json::Value as Json;
 use std::fs;
 use std::path::Path;
@@ -20,8 +22,10 @@ fn outcomes(checks: &str, more: &[&str]) -> Vec<Json> {
         .unwrap();
     let report: Json = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    let outcomes = report["outcomes"].as_array().unwrap().clone();
-    outcomes.into_iter().filter(|outcome| outcome["check"].as_str().unwrap().starts_with("own.")).collect()
+    common::outcomes(&report)
+        .into_iter()
+        .filter(|outcome| outcome["check"].as_str().unwrap().starts_with("own."))
+        .collect()
 }
 
 fn checklist(checks: &[&str]) -> String {

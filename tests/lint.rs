@@ -67,6 +67,14 @@ fn names_and_fields_are_held_against_the_probes() {
         &[("5:25", "no function is called `filtr`", "did you mean `filter`?")],
     );
     refused(
+        &check("    expect: host.name.contains(5)\n"),
+        &[("5:32", "`contains` takes a text here, and `5` is a whole number", "")],
+    );
+    refused(
+        &check("    expect: host.name.substring(0, host.name) == host.name\n"),
+        &[("5:40", "`substring` takes a whole number here, and `host.name` is a text", "")],
+    );
+    refused(
         &check("    expect: host.uptime_seconds > \"1\"\n"),
         &[("5:33", "`host.uptime_seconds` is a whole number", "")],
     );

@@ -1,5 +1,7 @@
 //! `punchlist run` as a person and a scheduler meet it: options, files, signals, deadlines, hostile text.
 
+mod common;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use std::fs;
@@ -53,12 +55,8 @@ fn checks_are_chosen_by_id_pattern_tag_and_checklist() {
             .output()
             .unwrap();
         let report: Json = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", err(&output)));
-        let mut ids: Vec<String> = report["outcomes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| one["check"].as_str().unwrap().to_string())
-            .collect();
+        let mut ids: Vec<String> =
+            common::outcomes(&report).iter().map(|one| one["check"].as_str().unwrap().to_string()).collect();
         ids.dedup();
         ids
     };
@@ -211,7 +209,7 @@ fn commands_that_misbehave_end_in_time_and_leave_nothing_behind() {
     let (_folder, file) = own(&checks);
     let began = Instant::now();
     let output = punchlist().args(["run", "--only", "own.*", "--format", "json"]).arg(&file).output().unwrap();
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     let report: Json = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", err(&output)));
     let status = |id: &str| {
         let outcomes = report["outcomes"].as_array().unwrap();
@@ -232,13 +230,16 @@ fn commands_that_misbehave_end_in_time_and_leave_nothing_behind() {
     assert_eq!(status("forbidden"), ("unknown".into(), "denied".into()));
     assert_eq!(status("fails").0, "critical");
     // What can be ended has been ended.
-    thread::sleep(Duration::from_millis(300));
-    let alive: Vec<String> = fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("cmdline")).ok())
-        .filter(|arguments| arguments.contains(&marker))
-        .collect();
-    assert!(alive.is_empty(), "{alive:?}");
+    let patience = Instant::now() + Duration::from_secs(5);
+    let alive = || -> Vec<String> {
+        let processes = fs::read_dir("/proc").unwrap();
+        let lines = processes.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("cmdline")).ok());
+        lines.filter(|arguments| arguments.contains(&marker)).collect()
+    };
+    while !alive().is_empty() {
+        assert!(Instant::now() < patience, "{:?}", alive());
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -247,11 +248,12 @@ fn a_run_ends_by_its_deadline_with_a_report() {
         + "  - { id: own.quick, title: t, expect: 'host.name != \"\"' }\n"));
     let began = Instant::now();
     let output =
-        punchlist().args(["run", "--only", "own.*", "--deadline", "1500ms", "--all"]).arg(&file).output().unwrap();
-    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+        punchlist().args(["run", "--only", "own.*", "--deadline", "4500ms", "--all"]).arg(&file).output().unwrap();
+    // A busy machine may take its time; the command has 50 s.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     let text = out(&output);
-    assert!(text.contains("The run was ended early by its deadline of 1500 ms."), "{text}");
-    assert!(text.contains("sleep 60 did not answer before the run's deadline of 1500 ms"), "{text}");
+    assert!(text.contains("The run was ended early by its deadline of 4500 ms."), "{text}");
+    assert!(text.contains("sleep 60 did not answer before the run's deadline of 4500 ms"), "{text}");
     assert!(text.contains("pass      own.quick"), "{text}");
     assert_eq!(output.status.code(), Some(3), "that the run was too short is no finding");
     assert!(err(&output).contains("punchlist: waiting for command sleep 60"), "{}", err(&output));
@@ -278,7 +280,7 @@ fn ctrl_c_term_and_hup_end_in_a_report() {
         let mut text = String::new();
         child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         let status = child.wait().unwrap();
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         assert_eq!(status.code(), Some(3), "{text}");
         assert!(text.contains(&format!("The run was ended early by {name}.")), "{text}");
         assert!(text.contains("pass      own.quick"), "{text}");
@@ -327,7 +329,7 @@ fn nothing_waits_for_a_pipe_that_nobody_writes_to() {
         let began = Instant::now();
         let output = punchlist().args(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(65), "{arguments:?}: {}", err(&output));
-        assert!(began.elapsed() < Duration::from_secs(2), "{arguments:?}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{arguments:?}");
     }
 }
 
@@ -386,4 +388,51 @@ fn every_field_of_every_probe_is_explained() {
         walk(definition, name, &mut missing);
     }
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// A check that loads the node, by a command.
+fn load_check(id: &str, argv: &str, timeout: &str) -> String {
+    command_check(id, argv, timeout).replace("title: t,", "title: t, level: deep, effect: loads,")
+}
+
+fn run_tests_under_load(file: &Path) -> (Output, Json) {
+    let arguments = ["run", "--only", "own.*", "--level", "deep", "--effect", "loads", "--deadline", "1s"];
+    let output = punchlist().args(arguments).args(["--format", "json"]).arg(file).output().unwrap();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", err(&output)));
+    (output, report)
+}
+
+#[test]
+fn tests_under_load_have_deadlines_of_their_own_and_say_how_far_they_are() {
+    let checks = load_check("long", "[sleep, '1.5']", "20s")
+        + &load_check("endless", "[sleep, '60']", "1s")
+        + &load_check("named", "[echo, '{host.short_name}']", "5s");
+    let (_folder, file) = own(&checks);
+    let began = Instant::now();
+    let (output, report) = run_tests_under_load(&file);
+    let statuses: Vec<(String, String)> = common::outcomes(&report)
+        .iter()
+        .map(|one| (one["check"].as_str().unwrap().to_string(), one["status"].as_str().unwrap().to_string()))
+        .collect();
+    let expected = [("own.long", "pass"), ("own.endless", "unknown"), ("own.named", "pass")];
+    assert_eq!(statuses, expected.map(|(id, status)| (id.to_string(), status.to_string())), "{report}");
+    assert!(report["run"]["cut_short"].is_null(), "{report}");
+    assert!(began.elapsed() < Duration::from_secs(20), "took {:?}", began.elapsed());
+    let said = err(&output);
+    assert!(said.contains("punchlist: own.long runs: command sleep 1.5, at most 22 s; 2 more to come\n"), "{said}");
+    assert!(said.contains("punchlist: own.long is over after 1."), "{said}");
+    assert!(said.contains("punchlist: own.endless gave no answer after 1."), "{said}");
+}
+
+#[test]
+fn a_run_that_is_out_of_time_begins_no_test_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    let checks = command_check("slow", "[sleep, '30']", "40s")
+        + &load_check("late", &format!("[touch, {}]", mark.display()), "5s");
+    let (_folder, file) = own(&checks);
+    let (_, report) = run_tests_under_load(&file);
+    assert_eq!(report["run"]["cut_short"], "its deadline of 1 s");
+    assert!(common::outcomes(&report).iter().all(|one| one["status"] == "unknown"), "{report}");
+    assert!(!mark.exists(), "the node was put under load after the deadline");
 }

@@ -15,7 +15,7 @@ fn punchlist(arguments: &[&str]) -> Output {
 fn outcomes(output: &Output) -> Json {
     let report: Json = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    let mut outcomes = report["outcomes"].clone();
+    let mut outcomes: Json = common::outcomes(&report).into();
     for outcome in outcomes.as_array_mut().unwrap() {
         outcome.as_object_mut().unwrap().remove("duration_ms");
     }
@@ -25,7 +25,8 @@ fn outcomes(output: &Output) -> Json {
 #[test]
 fn every_recorded_machine_is_judged_the_same_from_its_snapshot() {
     let folder = tempfile::tempdir().unwrap();
-    for machine in machines() {
+    // A snapshot holds what the standard level asks.
+    for machine in machines().into_iter().filter(|machine| common::level(machine).is_none()) {
         let file = folder.path().join(machine.file_name().unwrap()).with_extension("json");
         let taken = punchlist_on(&machine, "snapshot").arg("-o").arg(&file).output().unwrap();
         assert_eq!(taken.status.code(), Some(0), "{}", String::from_utf8_lossy(&taken.stderr));
@@ -36,6 +37,30 @@ fn every_recorded_machine_is_judged_the_same_from_its_snapshot() {
             assert_eq!(later, live, "{}", machine.display());
         }
         assert_eq!(later.as_array().unwrap().len(), live.as_array().unwrap().len());
+    }
+}
+
+/// Snapshots that were taken of real nodes stay readable, and what is made of them is what stands beside them: punch list
+/// and every outcome. `BLESS=1` writes it anew, for review. Each was taken with `punchlist snapshot --redact`.
+#[test]
+fn snapshots_of_real_nodes_are_judged_as_expected() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    assert!(!files.is_empty());
+    // How long judging took differs from run to run.
+    let seconds = regex::Regex::new(r"\d+\.\d\d s\n").unwrap();
+    for file in files {
+        // The files keep what the bus, the driver and the kernel log say of the GPUs.
+        let output =
+            punchlist(&["run", "--all", "--only", "gpu,gpu-memory,gpu-links", "--from", file.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let said = seconds.replace(&said, "N.NN s\n").into_owned();
+        let kept = file.with_extension("txt");
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&kept, &said).unwrap();
+        }
+        assert_eq!(said, fs::read_to_string(&kept).unwrap(), "{}", file.display());
     }
 }
 
@@ -77,4 +102,50 @@ fn a_snapshot_from_before_a_probe_existed_leaves_its_checks_unknown() {
     let outcomes = outcomes(&later);
     assert_eq!(outcomes[0]["status"], "unknown", "{outcomes}");
     assert_eq!(outcomes[0]["reason"]["absent"], "not_recorded", "{outcomes}");
+}
+
+#[test]
+fn counters_are_compared_with_an_earlier_snapshot_of_the_same_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let (now, before) = (folder.path().join("now.json"), folder.path().join("before.json"));
+    let hgx = common::machine("hgx-h100");
+    assert!(common::punchlist_on(&hgx, "snapshot").arg("-o").arg(&now).status().unwrap().success());
+    let mut earlier: serde_json::Value = serde_json::from_slice(&std::fs::read(&now).unwrap()).unwrap();
+    earlier["taken"] = "2026-11-20T08:05:00Z".into();
+    earlier["observations"]["plain"]["gpus"]["value"][2]["pcie"]["replays"] = (-5000).into();
+    std::fs::write(&before, earlier.to_string()).unwrap();
+    let run = |from: &std::path::Path, before: &std::path::Path| {
+        let mut punchlist = std::process::Command::new(env!("CARGO_BIN_EXE_punchlist"));
+        punchlist.args(["run", "--only", "growth.gpu.*", "--from"]).arg(from).arg("--before").arg(before);
+        let output = punchlist.env("NO_COLOR", "1").output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (status, said) = run(&now, &before);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("PCIe packets of GPU 2 (0000:3a:00.0) were sent again in 10 min"), "{said}");
+    // The older one has to be the older one, and of this node.
+    let (status, said) = run(&before, &now);
+    assert_eq!(status, Some(65), "{said}");
+    assert!(said.contains("is not earlier"), "{said}");
+    earlier["observations"]["plain"]["host"]["value"]["name"] = "other".into();
+    std::fs::write(&before, earlier.to_string()).unwrap();
+    let (status, said) = run(&now, &before);
+    assert_eq!(status, Some(65), "{said}");
+    assert!(said.contains("the earlier reading is of other"), "{said}");
+}
+
+#[test]
+fn a_live_node_is_read_twice() {
+    let run = |more: &[&str]| {
+        let mut punchlist = std::process::Command::new(env!("CARGO_BIN_EXE_punchlist"));
+        punchlist.args(["run", "--only", "growth.memory.oom", "--all", "--over"]).args(more).output().unwrap()
+    };
+    let began = std::time::Instant::now();
+    let output = run(&["300ms"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("pass      growth.memory.oom"), "{said}");
+    assert!(began.elapsed() >= std::time::Duration::from_millis(300));
+    let hgx = common::machine("hgx-h100");
+    let output = run(&["1s", "--root", hgx.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(64));
 }

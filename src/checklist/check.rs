@@ -1,20 +1,39 @@
 //! Holding checklists against the probes' schemas and each other, before anything runs.
 
 use super::problem::{Place, Problems, SourceFile};
-use super::{Argument, Ask, Cause, Check, Checklist, Loop, Param, ParamType, Placed, Word};
+use super::scope;
+use super::{Argument, Ask, Cause, Check, Checklist, Effect, Loop, Param, ParamType, Placed, Word};
 use crate::expression::{Expression, Mistake, Names, Schemas, Text, Type, last_line, near};
 use crate::probe;
 use regex::Regex;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Finds everything that is wrong with checklists that read well one by one.
-pub(super) fn all(checklists: &[Checklist], schemas: &Schemas, problems: &mut Problems) {
+/// Finds everything that is wrong with checklists that read well one by one. Of the built-in ones only what others
+/// may upset, and what judging needs, where they are `trusted`: a test holds them against everything else.
+pub(super) fn all(checklists: &[Checklist], schemas: &Schemas, trusted: bool, problems: &mut Problems) {
     let params = params_schema(checklists);
     let ids: Ids = ids(checklists, problems);
-    let first_round = first_round(schemas, &params);
+    let before = scope::before_schema(schemas);
+    let first_round = first_round(schemas, &params, &before);
+    let mut with_outcomes = first_round.clone();
+    with_outcomes.add(scope::OUTCOMES, schemas.type_of(&scope::OUTCOMES_SCHEMA));
     for checklist in checklists {
-        let checker = Checker { file: &checklist.file, schemas, first_round: &first_round, ids: &ids };
+        let checker = Checker {
+            file: &checklist.file,
+            schemas,
+            first_round: &first_round,
+            with_outcomes: &with_outcomes,
+            ids: &ids,
+        };
+        if trusted && checklist.is_builtin() {
+            let looping = checklist.checks.iter().map(|check| &check.for_each);
+            let looping = looping.chain(checklist.causes.iter().map(|cause| &cause.for_each));
+            for for_each in looping.filter(|for_each| !for_each.is_empty()) {
+                checker.loops(for_each, &mut with_outcomes.clone(), &mut Vec::new(), problems);
+            }
+            continue;
+        }
         if let Some(applies) = &checklist.applies {
             checker.condition(applies, &first_round, problems);
         }
@@ -110,14 +129,16 @@ fn circles(checklists: &[Checklist], problems: &mut Problems) {
 }
 
 /// What may be read before any probe with arguments was asked.
-fn first_round<'c>(schemas: &'c Schemas, params: &'c Json) -> Names<'c> {
+fn first_round<'c>(schemas: &'c Schemas, params: &'c Json, before: &'c Json) -> Names<'c> {
     let mut names = Names::new(schemas);
     names.add("params", schemas.type_of(params));
+    names.add(scope::BEFORE, schemas.type_of(before));
     for probe in probe::PROBES.iter().filter(|probe| probe.arguments.is_some()) {
         let help =
             format!("it takes arguments: write `observe: {{ NAME: {{ {}: {{ … }} }} }}` and read NAME", probe.name);
         names.add_elsewhere(probe.name, &help);
     }
+    names.add_elsewhere(scope::OUTCOMES, "only causes read outcomes; a check that builds on another `needs` it");
     names
 }
 
@@ -125,6 +146,7 @@ struct Checker<'c> {
     file: &'c SourceFile,
     schemas: &'c Schemas,
     first_round: &'c Names<'c>,
+    with_outcomes: &'c Names<'c>,
     ids: &'c Ids<'c>,
 }
 
@@ -179,7 +201,7 @@ impl<'c> Checker<'c> {
     ) {
         let hides = if probe::find(&name.text).is_some() {
             Some("the probe")
-        } else if name.text == "params" || name.text == "before" {
+        } else if ["params", scope::BEFORE, scope::OUTCOMES].contains(&name.text.as_str()) {
             Some("what is always called")
         } else if own.contains(&name.text) {
             Some("another name of this check,")
@@ -229,6 +251,12 @@ impl<'c> Checker<'c> {
         }
         for ask in &check.observe {
             self.ask(ask, &names, problems);
+            if ask.probe.loads() && check.effect == Effect::Reads {
+                let message = format!("asking `{}` loads the node", ask.probe.name);
+                problems
+                    .add(self.file, ask.name.place, message)
+                    .help("write `effect: loads`, so that nobody does it unasked");
+            }
         }
         for ask in &check.observe {
             let answer = self.schemas.answer(ask.probe.name).unwrap_or(Type::Any);
@@ -255,7 +283,7 @@ impl<'c> Checker<'c> {
     }
 
     fn cause(&self, cause: &Cause, problems: &mut Problems) {
-        let mut names = self.first_round.clone();
+        let mut names = self.with_outcomes.clone();
         self.loops(&cause.for_each, &mut names, &mut Vec::new(), problems);
         if let Some(when) = &cause.when {
             self.condition(when, &names, problems);
@@ -263,7 +291,8 @@ impl<'c> Checker<'c> {
         }
         if let Some((kind, key)) = &cause.subject {
             let kinds = self.schemas.subject_kinds();
-            if kind != "node" && !kinds.contains(kind.as_str()) {
+            let is_own = cause.for_each.iter().any(|each| each.name.text == *kind);
+            if kind != "node" && !is_own && !kinds.contains(kind.as_str()) {
                 let known = kinds.iter().copied().collect::<Vec<_>>().join(", ");
                 let help = match near(kind, kinds.iter().copied()) {
                     Some(one) => format!("did you mean `{one}`?"),
@@ -276,12 +305,12 @@ impl<'c> Checker<'c> {
             let mistakes = mistakes.into_iter().map(|mistake| Mistake { offset: mistake.offset + shift, ..mistake });
             self.mistakes(&key.text, key.place, mistakes.collect(), problems);
         }
-        for text in std::iter::once(&cause.title).chain(&cause.why).chain(&cause.next) {
+        for text in std::iter::once(&cause.title).chain(&cause.seen).chain(&cause.why).chain(&cause.next) {
             self.text(text, &names, problems);
         }
         for explained in &cause.explains {
-            let pattern = super::scope::id_pattern(&explained.text);
-            if !self.ids.checks.iter().any(|id| pattern.is_match(id)) {
+            let (pattern, _) = super::split_key(&explained.text);
+            if !self.ids.checks.iter().any(|id| scope::is_like(id, pattern)) {
                 self.unknown_id(explained, problems);
             }
         }

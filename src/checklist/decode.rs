@@ -11,13 +11,13 @@ use crate::probe;
 use serde_json::Value as Json;
 use std::sync::{Arc, OnceLock};
 
-const CHECKLIST_KEYS: &[&str] = &["checklist", "title", "about", "applies", "params", "checks", "causes"];
-const PARAM_KEYS: &[&str] = &["type", "about", "default"];
-const CHECK_KEYS: &[&str] = &[
+pub(super) const CHECKLIST_KEYS: &[&str] = &["checklist", "title", "about", "applies", "params", "checks", "causes"];
+pub(super) const PARAM_KEYS: &[&str] = &["type", "about", "default"];
+pub(super) const CHECK_KEYS: &[&str] = &[
     "id", "title", "for_each", "when", "observe", "needs", "expect", "severity", "found", "why", "next", "who", "refs",
     "tags", "level", "effect",
 ];
-const CAUSE_KEYS: &[&str] = &[
+pub(super) const CAUSE_KEYS: &[&str] = &[
     "id",
     "title",
     "for_each",
@@ -26,6 +26,8 @@ const CAUSE_KEYS: &[&str] = &[
     "certainty",
     "explains",
     "anywhere",
+    "otherwise",
+    "seen",
     "why",
     "next",
     "who",
@@ -36,6 +38,13 @@ const CAUSE_KEYS: &[&str] = &[
 /// Makes a checklist of a file's tree; `None` where too little is right to go on.
 pub(super) fn checklist(file: &Arc<SourceFile>, root: &Node, problems: &mut Problems) -> Option<Checklist> {
     let mut decoder = Decoder { file, problems };
+    if let Kind::Map(entries) = &root.kind
+        && let Some((key, _)) = entries.iter().find(|(key, _)| key.text == "site")
+        && !entries.iter().any(|(key, _)| key.text == "checklist")
+    {
+        decoder.say(key.place, "this is a site file, not a checklist", "give it with --site");
+        return None;
+    }
     let fields = decoder.fields(root, "a checklist", CHECKLIST_KEYS)?;
     let name = decoder.required(&fields, "checklist").and_then(|node| decoder.id(node, "a checklist"));
     let title = fields.get("title").and_then(|node| decoder.text(node)).map(|text| text.text).unwrap_or_default();
@@ -58,25 +67,26 @@ pub(super) fn checklist(file: &Arc<SourceFile>, root: &Node, problems: &mut Prob
 }
 
 /// The fields of a map, by key.
-struct Fields<'n> {
+pub(super) struct Fields<'n> {
     place: Place,
     what: &'static str,
     entries: Vec<(&'n Key, &'n Node)>,
 }
 
 impl<'n> Fields<'n> {
-    fn get(&self, key: &str) -> Option<&'n Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(known, _)| known.text == key).map(|(_, node)| *node)
     }
 }
 
-struct Decoder<'d> {
-    file: &'d SourceFile,
-    problems: &'d mut Problems,
+/// Reads values of a file, and notes what is wrong with them.
+pub(super) struct Decoder<'d> {
+    pub file: &'d SourceFile,
+    pub problems: &'d mut Problems,
 }
 
 impl Decoder<'_> {
-    fn say(&mut self, place: Place, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn say(&mut self, place: Place, message: impl Into<String>, help: impl Into<String>) {
         let place = if place == Place::NOWHERE { Place::START } else { place };
         self.problems.add(self.file, place, message).help(help);
     }
@@ -94,7 +104,7 @@ impl Decoder<'_> {
         self.say(node.place, format!("expected {what}, found {}", node.name()), help);
     }
 
-    fn fields<'n>(&mut self, node: &'n Node, what: &'static str, known: &[&str]) -> Option<Fields<'n>> {
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &'static str, known: &[&str]) -> Option<Fields<'n>> {
         let Kind::Map(entries) = &node.kind else {
             let message = format!("expected {what}, which is a map, found {}", node.name());
             self.say(node.place, message, format!("its keys are: {}", known.join(", ")));
@@ -115,7 +125,7 @@ impl Decoder<'_> {
         Some(fields)
     }
 
-    fn required<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
+    pub(super) fn required<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
         let found = fields.get(key);
         if found.is_none() {
             self.say(fields.place, format!("{} needs the key `{key}`", fields.what), "");
@@ -123,7 +133,7 @@ impl Decoder<'_> {
         found
     }
 
-    fn elements<T>(
+    pub(super) fn elements<T>(
         &mut self,
         node: &Node,
         what: &'static str,
@@ -143,7 +153,7 @@ impl Decoder<'_> {
     }
 
     /// The entries of a map that names its own keys.
-    fn entries<'n>(&mut self, node: &'n Node, what: &'static str) -> &'n [(Key, Node)] {
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &'static str) -> &'n [(Key, Node)] {
         match &node.kind {
             Kind::Map(entries) if entries.is_empty() => {
                 self.say(node.place, format!("`{what}` is empty"), "write it, or take the key out");
@@ -158,7 +168,7 @@ impl Decoder<'_> {
     }
 
     /// A text; numbers and truth values read as the text they were written as.
-    fn text(&mut self, node: &Node) -> Option<Placed<()>> {
+    pub(super) fn text(&mut self, node: &Node) -> Option<Placed<()>> {
         let text = match &node.kind {
             Kind::Text(text) => text.clone(),
             Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => self.raw(node),
@@ -188,11 +198,11 @@ impl Decoder<'_> {
             .collect()
     }
 
-    fn texts(&mut self, node: &Node, what: &'static str) -> Vec<Placed<()>> {
+    pub(super) fn texts(&mut self, node: &Node, what: &'static str) -> Vec<Placed<()>> {
         self.elements(node, what, |decoder, item| decoder.text(item))
     }
 
-    fn parsed<T>(&mut self, node: &Node, parse: fn(&str) -> Result<T, Mistake>) -> Option<Placed<T>> {
+    pub(super) fn parsed<T>(&mut self, node: &Node, parse: fn(&str) -> Result<T, Mistake>) -> Option<Placed<T>> {
         let Placed { place, text, .. } = self.text(node)?;
         match parse(&text) {
             Ok(value) => Some(Placed { value, place, text }),
@@ -211,8 +221,21 @@ impl Decoder<'_> {
         self.parsed(node, Expression::parse)
     }
 
+    /// `true` or `false`.
+    pub(super) fn truth(&mut self, node: &Node) -> Option<bool> {
+        match node.kind {
+            Kind::Bool(value) => Some(value),
+            _ => {
+                self.expected(node, "true or false");
+                None
+            }
+        }
+    }
+
     fn template(&mut self, node: &Node) -> Option<Placed<Text>> {
-        let text = self.parsed(node, Text::parse)?;
+        // The built-in ones are held against everything by the tests.
+        let parse = if self.file.is_builtin { Text::parse_later } else { Text::parse };
+        let text = self.parsed(node, parse)?;
         if text.text.trim().is_empty() {
             self.say(text.place, "this text is empty", "write it, or take the key out");
             return None;
@@ -288,7 +311,7 @@ impl Decoder<'_> {
     fn check(&mut self, node: &Node) -> Option<Check> {
         let fields = self.fields(node, "a check", CHECK_KEYS)?;
         let id = self.required(&fields, "id").and_then(|node| self.id(node, "a check"));
-        let title = self.required(&fields, "title").and_then(|node| self.template(node));
+        let title = self.title(&fields);
         let for_each = fields.get("for_each").map(|node| self.for_each(node)).unwrap_or_default();
         let when = fields.get("when").and_then(|node| self.expression(node));
         let observe = fields.get("observe").map(|node| self.observe(node)).unwrap_or_default();
@@ -308,9 +331,8 @@ impl Decoder<'_> {
         let tags = self.plain_texts(&fields, "tags");
         let level = fields.get("level").and_then(|node| self.word(node)).unwrap_or(Level::Standard);
         let effect = fields.get("effect").and_then(|node| self.word(node)).unwrap_or(Effect::Reads);
-        let (id, title) = (id?, title?);
         Some(Check {
-            id,
+            id: id?,
             title,
             for_each,
             when,
@@ -326,6 +348,13 @@ impl Decoder<'_> {
             level,
             effect,
         })
+    }
+
+    /// The title of a check or a cause. One that is not there has been said, and is empty: the rest is still held against
+    /// the probes.
+    fn title(&mut self, fields: &Fields) -> Placed<Text> {
+        let title = self.required(fields, "title").and_then(|node| self.template(node));
+        title.unwrap_or_else(|| Placed { value: Text::default(), place: fields.place, text: String::new() })
     }
 
     fn plain_texts(&mut self, fields: &Fields, key: &'static str) -> Vec<String> {
@@ -422,16 +451,19 @@ impl Decoder<'_> {
     fn cause(&mut self, node: &Node) -> Option<Cause> {
         let fields = self.fields(node, "a cause", CAUSE_KEYS)?;
         let id = self.required(&fields, "id").and_then(|node| self.id(node, "a cause"));
-        let title = self.required(&fields, "title").and_then(|node| self.template(node));
+        let title = self.title(&fields);
         let for_each = fields.get("for_each").map(|node| self.for_each(node)).unwrap_or_default();
         let when = fields.get("when").and_then(|node| self.expression(node));
         if for_each.is_empty() && when.is_none() && fields.get("for_each").is_none() {
             self.say(fields.place, "a cause needs `when` or `for_each`", "say what shows that it is there");
         }
         let subject = fields.get("subject").and_then(|node| self.subject(node));
-        let certainty = self.required(&fields, "certainty").and_then(|node| self.word::<Certainty>(node));
+        let certainty = self
+            .required(&fields, "certainty")
+            .and_then(|node| self.word::<Certainty>(node))
+            .unwrap_or(Certainty::Possible);
         let explains = self.required(&fields, "explains").map(|node| self.texts(node, "explains")).unwrap_or_default();
-        let anywhere = match fields.get("anywhere").map(|node| (node, &node.kind)) {
+        let mut is_set = |key: &str| match fields.get(key).map(|node| (node, &node.kind)) {
             None => false,
             Some((_, Kind::Bool(value))) => *value,
             Some((node, _)) => {
@@ -439,13 +471,30 @@ impl Decoder<'_> {
                 false
             }
         };
+        let (anywhere, otherwise) = (is_set("anywhere"), is_set("otherwise"));
+        let seen = fields.get("seen").map(|node| self.elements(node, "seen", Decoder::template)).unwrap_or_default();
         let why = fields.get("why").and_then(|node| self.template(node));
         let next = fields.get("next").map(|node| self.elements(node, "next", Decoder::template)).unwrap_or_default();
         let who = fields.get("who").and_then(|node| self.word::<Who>(node));
         let refs = self.plain_texts(&fields, "refs");
         let tags = self.plain_texts(&fields, "tags");
-        let (id, title, certainty) = (id?, title?, certainty?);
-        Some(Cause { id, title, for_each, when, subject, certainty, explains, anywhere, why, next, who, refs, tags })
+        Some(Cause {
+            id: id?,
+            title,
+            for_each,
+            when,
+            subject,
+            certainty,
+            explains,
+            anywhere,
+            otherwise,
+            seen,
+            why,
+            next,
+            who,
+            refs,
+            tags,
+        })
     }
 
     /// `gpu(x.pci)`: a kind of subject, and the expression that names it.

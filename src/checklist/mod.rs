@@ -2,26 +2,36 @@
 //!
 //! A file goes through three steps, each of which finds all its mistakes before anything is said: `yaml` makes a
 //! tree with positions, `decode` makes checks of it, `check` holds names, fields and ids of all files against
-//! the probes' schemas and each other. `scope` says what a checked check means on one node.
+//! the probes' schemas and each other. `scope` says what a checked check means on one node. `site` takes a site file
+//! through the same steps.
 
 mod check;
 mod decode;
+mod editor;
+mod nodeset;
 pub mod problem;
 pub mod scope;
+mod site;
 mod yaml;
 
+pub use nodeset::NodeSet;
+pub use site::{SITE_FILE, Site, Waiver};
+
 use crate::expression::{Expression, Schemas, Text};
-use crate::printable::counted;
 use crate::probe::{self, Probe};
+use crate::trust;
 use problem::{Place, Problems, SourceFile};
-use schemars::SchemaGenerator;
-use serde::Serialize;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+
+/// Where a site keeps what it knows of its nodes.
+const OF_SITE: &str = "/etc/punchlist";
 
 /// Where a site keeps its own checklists.
 pub const SITE_FOLDER: &str = "/etc/punchlist/checklists.d";
@@ -41,7 +51,7 @@ pub struct Placed<T> {
 }
 
 /// How bad a false expectation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Worth knowing; never on the punch list.
@@ -53,7 +63,7 @@ pub enum Severity {
 }
 
 /// How thorough a run has to be for a check to take part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Within a second, before every job.
@@ -65,7 +75,7 @@ pub enum Level {
 }
 
 /// What asking does to the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// It only reads.
@@ -77,7 +87,7 @@ pub enum Effect {
 }
 
 /// Who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Who {
     /// Whoever runs the job.
@@ -91,7 +101,7 @@ pub enum Who {
 }
 
 /// How sure a cause is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Certainty {
     /// It fits, and so do others.
@@ -262,14 +272,20 @@ pub struct Cause {
     pub for_each: Vec<Loop>,
     /// Where this is false, the cause is not there.
     pub when: Option<Placed<Expression>>,
-    /// The kind of the faulty thing and the expression that names it.
+    /// The kind of the faulty thing and the expression that names it. With the kind `node` and loops it is one item for
+    /// what several things share, and explains the outcomes of these things only (and those of the node).
     pub subject: Option<(String, Placed<Expression>)>,
     /// How sure the rule is.
     pub certainty: Certainty,
-    /// Ids of the checks whose outcomes it explains; `*` stands for any text.
+    /// Ids of the checks whose outcomes it explains; `*` stands for any text. With `[KEY]` after it, only those of the
+    /// subject that KEY names: `services.failed[munge.service]`.
     pub explains: Vec<Placed<()>>,
     /// Whether it explains outcomes of other subjects too.
     pub anywhere: bool,
+    /// Whether it explains only what no other cause explains, however sure it is of itself.
+    pub otherwise: bool,
+    /// What shows that it is there, besides the outcomes that it explains.
+    pub seen: Vec<Placed<Text>>,
     /// Why it matters.
     pub why: Option<Placed<Text>>,
     /// What to do, most important first.
@@ -303,6 +319,42 @@ pub struct Checklist {
     pub causes: Vec<Cause>,
 }
 
+impl Cause {
+    /// Whether it may explain the outcome of this check for the subject with this key.
+    pub fn may_explain(&self, check: &str, key: Option<&str>) -> bool {
+        self.explains.iter().any(|pattern| site::is_like_outcome(&pattern.text, check, key))
+    }
+
+    /// Whether it may explain any outcome of this check.
+    pub fn may_explain_check(&self, check: &str) -> bool {
+        self.explains.iter().any(|pattern| scope::is_like(check, split_key(&pattern.text).0))
+    }
+
+    /// Every expression of it.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.conditions().chain(self.texts().flat_map(|text| text.value.expressions()))
+    }
+
+    /// The expressions that decide what it holds of.
+    pub fn conditions(&self) -> impl Iterator<Item = &Expression> {
+        let conditions = self.for_each.iter().map(|each| &each.list).chain(&self.when);
+        conditions.map(|one| &one.value).chain(self.subject.iter().map(|(_, key)| &key.value))
+    }
+
+    /// Its texts.
+    pub fn texts(&self) -> impl Iterator<Item = &Placed<Text>> {
+        std::iter::once(&self.title).chain(&self.seen).chain(&self.why).chain(&self.next)
+    }
+}
+
+/// `services.failed[munge.service]`: the id, and the subject's key.
+fn split_key(pattern: &str) -> (&str, Option<&str>) {
+    match pattern.strip_suffix(']').and_then(|pattern| pattern.split_once('[')) {
+        Some((id, key)) => (id, Some(key)),
+        None => (pattern, None),
+    }
+}
+
 impl Checklist {
     /// Whether it is compiled in.
     pub fn is_builtin(&self) -> bool {
@@ -315,6 +367,8 @@ impl Checklist {
 pub struct Checklists {
     /// In the order in which they were named, the built-in ones first.
     pub all: Vec<Checklist>,
+    /// The site files: one at most in a run, several where they are only looked at.
+    pub sites: Vec<Site>,
     /// What the probes answer.
     pub schemas: Schemas,
     /// What a person should know of how they were read.
@@ -322,6 +376,11 @@ pub struct Checklists {
 }
 
 impl Checklists {
+    /// Every cause with its checklist, in the order of the files.
+    pub fn causes(&self) -> impl Iterator<Item = (&Checklist, &Cause)> {
+        self.all.iter().flat_map(|checklist| checklist.causes.iter().map(move |cause| (checklist, cause)))
+    }
+
     /// Every check with its checklist, in the order of the files.
     pub fn checks(&self) -> impl Iterator<Item = (&Checklist, &Check)> {
         self.all.iter().flat_map(|checklist| checklist.checks.iter().map(move |check| (checklist, check)))
@@ -333,24 +392,50 @@ impl Checklists {
     }
 }
 
-/// Reads the built-in checklists, those of the site, and those that `paths` name (files, or folders of `.yaml` files).
-pub fn load(paths: &[PathBuf]) -> Result<Checklists, Problems> {
-    read(paths, false)
+/// The text of each checklist that is compiled in.
+pub fn builtin_texts() -> impl Iterator<Item = &'static str> {
+    BUILTIN.iter().map(|(_, text, _)| *text)
 }
 
-/// As [`load`], but a file that names itself like a built-in checklist stands in for that one: so the built-in ones
-/// can be worked on.
-pub fn load_in_place_of_builtin(paths: &[PathBuf]) -> Result<Checklists, Problems> {
-    read(paths, true)
+/// Reads the built-in checklists, those of the site, and those that `paths` name (files, or folders of `.yaml` files);
+/// with them the site file: `site`, else the usual one where there is one. As root, only what nobody else may write: see [`trust`].
+pub fn load(paths: &[PathBuf], site: Option<&Path>) -> Result<Checklists, Problems> {
+    read(paths, site, false, &|_| None)
 }
 
-fn read(paths: &[PathBuf], in_place: bool) -> Result<Checklists, Problems> {
+/// As [`load`], where the usual places and what a site file names may lie on a server that is gone. `silent` is asked of
+/// each before it is touched, and says so of one that does not answer. The run goes on without it: that it is missing
+/// is a warning, and what hangs is what the run is to find.
+pub fn load_patiently(paths: &[PathBuf], site: Option<&Path>, silent: Silent) -> Result<Checklists, Problems> {
+    read(paths, site, false, silent)
+}
+
+/// As [`load`], but to look at the files only: any of them may be a site file, anybody may have written them, and one
+/// that names itself like a built-in checklist stands in for that one, so that the built-in ones can be worked on.
+pub fn load_in_place_of_builtin(paths: &[PathBuf], silent: Silent) -> Result<Checklists, Problems> {
+    read(paths, None, true, silent)
+}
+
+/// What to say of a file or folder that does not answer; nothing of one that does.
+pub type Silent<'s> = &'s dyn Fn(&Path) -> Option<String>;
+
+fn read(paths: &[PathBuf], site: Option<&Path>, in_place: bool, silent: Silent) -> Result<Checklists, Problems> {
     let mut problems = Problems::default();
     let mut warnings = Vec::new();
     let builtin = BUILTIN.iter().map(|(name, text, _)| SourceFile::builtin(format!("builtin/{name}"), text));
     let mut files: Vec<Arc<SourceFile>> = builtin.map(Arc::new).collect();
     let mut wanted: Vec<PathBuf> = Vec::new();
-    match fs::read_dir(SITE_FOLDER) {
+    // Whether there is anything at all is seen on the system's own disk, without which no program starts.
+    let has_site = fs::symlink_metadata(OF_SITE).is_ok();
+    let is_silent = |path: &str| if has_site { silent(Path::new(path)) } else { None };
+    let folder = match is_silent(SITE_FOLDER) {
+        Some(said) => {
+            warnings.push(format!("{said}; its checklists take no part"));
+            None
+        }
+        None => Some(fs::read_dir(SITE_FOLDER)),
+    };
+    match folder.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into())) {
         Ok(_) => yaml_files(Path::new(SITE_FOLDER), &mut wanted, &mut problems),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
         Err(error) => {
@@ -359,30 +444,116 @@ fn read(paths: &[PathBuf], in_place: bool) -> Result<Checklists, Problems> {
         }
     }
     for path in paths {
-        match fs::metadata(path) {
-            _ if path.as_os_str() == "-" => wanted.push(path.clone()),
-            Ok(found) if found.is_dir() => {
-                let before = wanted.len();
-                yaml_files(path, &mut wanted, &mut problems);
-                if wanted.len() == before {
-                    let message = "no checklist in this folder: their names end in .yaml";
-                    problems.add_file(&path.display().to_string(), message);
-                }
+        add_path(path, &mut wanted, &mut problems);
+    }
+    let mut sites: Vec<PathBuf> = site.map(Path::to_path_buf).into_iter().collect();
+    if site.is_none() && !in_place {
+        let file = match is_silent(SITE_FILE) {
+            Some(said) => {
+                warnings.push(format!("{said}; it counts for nothing"));
+                None
             }
-            Ok(found) if found.is_file() => wanted.push(path.clone()),
-            Ok(_) => {
-                problems.add_file(&path.display().to_string(), "neither a file nor a folder");
+            None => Some(fs::File::open(SITE_FILE)),
+        };
+        match file.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into())) {
+            Ok(_) => sites.push(SITE_FILE.into()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => {
+                warnings.push(format!("{SITE_FILE}: {}: it counts for nothing", probe::source::plain_io_text(&error)));
             }
-            Err(error) => cannot_read(path, &error, &mut problems),
         }
     }
+    if in_place {
+        let looks_like_a_site = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| site::is_site_file(&text));
+        sites.extend(wanted.extract_if(.., |path| path.is_file() && looks_like_a_site(path)));
+    }
+    let mut from_site = FromSite { in_place, silent, wanted, warnings };
+    let drafts: Vec<site::Draft> = sites.iter().filter_map(|path| from_site.read(path, &mut problems)).collect();
+    let FromSite { mut wanted, warnings, .. } = from_site;
     // A file that is named twice, or stands in the site's folder as well, is read once.
     let mut seen = BTreeSet::new();
     wanted.retain(|path| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
     for path in &wanted {
-        read_file(path, &mut files, &mut problems);
+        if in_place || is_trusted(path, &mut problems) {
+            read_file(path, &mut files, &mut problems);
+        }
     }
-    link(files, in_place, warnings, problems)
+    link(files, drafts, in_place, warnings, problems)
+}
+
+/// The files of checklists that a path stands for.
+fn add_path(path: &Path, wanted: &mut Vec<PathBuf>, problems: &mut Problems) {
+    match fs::metadata(path) {
+        _ if path.as_os_str() == "-" => wanted.push(path.to_path_buf()),
+        Ok(found) if found.is_dir() => {
+            let before = wanted.len();
+            yaml_files(path, wanted, problems);
+            if wanted.len() == before {
+                let message = "no checklist in this folder: their names end in .yaml";
+                problems.add_file(&path.display().to_string(), message);
+            }
+        }
+        Ok(found) if found.is_file() => wanted.push(path.to_path_buf()),
+        Ok(_) => {
+            problems.add_file(&path.display().to_string(), "neither a file nor a folder");
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_name_of_builtin(path) => {
+            let help = format!("to choose the checks of the built-in checklist: --only {}", path.display());
+            problems.add_file(&path.display().to_string(), "no such file or folder").help(help);
+        }
+        Err(error) => cannot_read(path, &error, problems),
+    }
+}
+
+fn is_name_of_builtin(path: &Path) -> bool {
+    BUILTIN.iter().any(|(name, _, _)| name.strip_suffix(".yaml").is_some_and(|name| path.as_os_str() == name))
+}
+
+/// What is read because a site file says so.
+struct FromSite<'s> {
+    in_place: bool,
+    silent: Silent<'s>,
+    wanted: Vec<PathBuf>,
+    warnings: Vec<String>,
+}
+
+impl FromSite<'_> {
+    /// Reads a site file, and adds the checklists that it names to the others.
+    fn read(&mut self, path: &Path, problems: &mut Problems) -> Option<site::Draft> {
+        if !self.in_place && !is_trusted(path, problems) {
+            return None;
+        }
+        let mut read = Vec::new();
+        read_file(path, &mut read, problems);
+        let file = read.pop()?;
+        let draft = site::Draft::of(&file, &yaml::read(&file, problems)?, problems)?;
+        for folder in &draft.checklists {
+            if let Some(said) = (self.silent)(&folder.value) {
+                self.warnings.push(format!("{said}; its checklists take no part"));
+                continue;
+            }
+            match fs::metadata(&folder.value) {
+                Ok(_) => add_path(&folder.value, &mut self.wanted, problems),
+                Err(error) => {
+                    let message = format!("{}: {}", folder.value.display(), probe::source::plain_io_text(&error));
+                    problems.add(&file, folder.place, message).help("name a folder of checklists, or one of them");
+                }
+            }
+        }
+        Some(draft)
+    }
+}
+
+/// Whether nobody but root may have written a file, where root runs us.
+fn is_trusted(path: &Path, problems: &mut Problems) -> bool {
+    match if path.as_os_str() == "-" { Ok(()) } else { trust::check(path) } {
+        Ok(()) => true,
+        Err(untrusted) => {
+            let mend = format!("mend it with: {}", untrusted.mend);
+            problems.add_file(&path.display().to_string(), untrusted.message).help(mend);
+            false
+        }
+    }
 }
 
 /// The checklists in a folder, by name. Hidden files are none: editors keep their locks and copies there.
@@ -402,8 +573,9 @@ fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>, problems: &mut Problems) 
 
 fn link(
     files: Vec<Arc<SourceFile>>,
+    drafts: Vec<site::Draft>,
     in_place: bool,
-    mut warnings: Vec<String>,
+    warnings: Vec<String>,
     mut problems: Problems,
 ) -> Result<Checklists, Problems> {
     let schemas = schemas();
@@ -413,13 +585,14 @@ fn link(
     if !without_places.is_empty() {
         all = decoded(&files, in_place, false, &schemas, &mut problems);
     }
+    // Of a checklist that is wrong not everything is known, and a site file that speaks of it is not to blame.
+    let sites = if without_places.is_empty() {
+        drafts.into_iter().map(|draft| draft.check(&all, &mut problems)).collect()
+    } else {
+        Vec::new()
+    };
     if problems.is_empty() {
-        let causes: usize = all.iter().map(|checklist| checklist.causes.len()).sum();
-        if causes > 0 {
-            let causes = counted(causes, "cause is", "causes are");
-            warnings.push(format!("{causes} checked, but this version does not judge causes yet"));
-        }
-        return Ok(Checklists { all, schemas, warnings });
+        return Ok(Checklists { all, sites, schemas, warnings });
     }
     problems.sort(&files);
     Err(problems)
@@ -470,8 +643,13 @@ fn decoded(
         let own: Vec<String> = all.iter().filter(|one| !one.is_builtin()).map(|one| one.name.text.clone()).collect();
         all.retain(|one| !one.is_builtin() || !own.contains(&one.name.text));
     }
-    check::all(&all, schemas, problems);
+    check::all(&all, schemas, fast && !in_place, problems);
     all
+}
+
+/// The JSON Schema of a checklist, for editors.
+pub fn schema() -> Json {
+    editor::schema(&schemas())
 }
 
 /// The schemas of what all probes answer and take, in one set of definitions.

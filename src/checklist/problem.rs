@@ -4,6 +4,7 @@ use crate::expression::Mistake;
 use crate::printable::{counted, printable};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +14,7 @@ pub struct SourceFile {
     /// Its path as it was given, or `builtin/NAME.yaml` for one compiled in.
     pub name: String,
     /// Its text.
-    pub text: String,
+    pub text: Cow<'static, str>,
     /// Whether it is compiled in.
     pub is_builtin: bool,
     /// Where its lines begin, in bytes; found when the first problem needs it.
@@ -22,12 +23,12 @@ pub struct SourceFile {
 
 impl SourceFile {
     /// A file with this text.
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> SourceFile {
+    pub fn new(name: impl Into<String>, text: impl Into<Cow<'static, str>>) -> SourceFile {
         SourceFile { name: name.into(), text: text.into(), is_builtin: false, lines: OnceLock::new() }
     }
 
     /// One that is compiled in.
-    pub(super) fn builtin(name: String, text: &str) -> SourceFile {
+    pub(super) fn builtin(name: String, text: &'static str) -> SourceFile {
         SourceFile { is_builtin: true, ..SourceFile::new(name, text) }
     }
 
@@ -157,7 +158,9 @@ impl Problems {
     /// Puts them in the order in which a person works through them, each once.
     pub(super) fn sort(&mut self, files: &[Arc<SourceFile>]) {
         let number = |problem: &Problem| files.iter().position(|file| *file.name == *problem.file);
-        self.all.sort_by_cached_key(|problem| (number(problem), problem.place, problem.message.clone()));
+        self.all.sort_by_cached_key(|problem| {
+            (number(problem), problem.file.clone(), problem.place, problem.message.clone())
+        });
         self.all.dedup_by(|a, b| a.file == b.file && a.place == b.place && a.message == b.message);
     }
 

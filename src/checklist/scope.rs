@@ -2,17 +2,18 @@
 //!
 //! Planning reads this to know what to ask, judging to know what was asked: both have to agree, so it stands once.
 
-use super::{Argument, Ask, Check, Checklist, Checklists, Loop, Param, ParamType};
+use super::{Argument, Ask, Cause, Check, Checklist, Checklists, Loop, Param, ParamType};
 use crate::expression::{Fact, Schemas, Scope, Type};
 use crate::fact::{Absent, Observations, Reason};
-use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::LazyLock;
 
 /// What an outcome is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Subject {
     /// `node`, `gpu`, `mount`, …
     pub kind: String,
@@ -28,6 +29,35 @@ impl Subject {
     /// The node as a whole.
     pub fn node() -> Subject {
         Subject { kind: "node".into(), key: None, parent: None }
+    }
+}
+
+impl Subject {
+    /// Whether both are the same thing. A GPU is a device on the PCI bus as well: one PCI address is one thing.
+    pub fn is_same_thing(&self, other: &Subject) -> bool {
+        self == other || (self.key == other.key && self.key.as_deref().is_some_and(is_pci_address))
+    }
+
+    /// Whether this is a part of `whole`, or of a part of it. Everything is a part of the node.
+    pub fn is_part_of(&self, whole: &Subject) -> bool {
+        whole.kind == "node"
+            || self.parent.as_ref().is_some_and(|parent| parent.is_same_thing(whole) || parent.is_part_of(whole))
+    }
+}
+
+/// `0000:9c:00.0`
+fn is_pci_address(text: &str) -> bool {
+    let is_hex = |part: &str, digits| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut parts = text.split(':');
+    match (parts.next(), parts.next(), parts.next().and_then(|rest| rest.split_once('.')), parts.next()) {
+        (Some(domain), Some(bus), Some((device, function)), None) => {
+            domain.len() >= 4
+                && is_hex(domain, domain.len())
+                && is_hex(bus, 2)
+                && is_hex(device, 2)
+                && is_hex(function, 1)
+        }
+        _ => false,
     }
 }
 
@@ -67,11 +97,37 @@ pub struct Instance {
 /// The most subjects that one check may have. The largest honest one has a subject for each process of a node.
 const MOST_SUBJECTS: usize = 20_000;
 
-/// The regular expression of an id with `*` for any text.
-pub fn id_pattern(pattern: &str) -> Regex {
-    let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
-    Regex::new(&format!("^{}$", parts.join(".*"))).expect("escaped text is a regular expression")
+/// Whether a name is like a pattern, in which `*` stands for any text.
+pub fn is_like(name: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return name == pattern };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*').filter(|part| !part.is_empty()) {
+        match name.split_once(part) {
+            Some((_, after)) => name = after,
+            None => return false,
+        }
+    }
+    name.ends_with(end)
 }
+
+/// The name by which a cause reads the outcomes that are neither `pass` nor `skipped`.
+pub const OUTCOMES: &str = "outcomes";
+
+/// What an element of [`OUTCOMES`] is.
+pub static OUTCOMES_SCHEMA: LazyLock<Json> = LazyLock::new(|| {
+    let text = json!({"type": "string"});
+    json!({"type": "array", "items": {"type": "object", "properties": {
+        "check": text,
+        "status": {"enum": ["critical", "warning", "unknown", "info"]},
+        "kind": text,
+        "key": text,
+        "parent_key": text,
+        "message": text,
+        "reason": text,
+        "number": {"type": "integer"},
+    }}})
+});
 
 /// The names that every check may read on this node: the probes without arguments, and `params`.
 pub fn of_node(checklists: &Checklists, observations: &Observations, set: &BTreeMap<String, Json>) -> Scope {
@@ -90,7 +146,7 @@ pub fn of_node_with(
     let defaults = || checklists.params().filter_map(|param| param.default.as_ref());
     for name in checklists.schemas.names() {
         match observations.plain.get(name) {
-            Some(_) if !wanted(name) && !defaults().any(|default| default.value.names().contains(name)) => {}
+            Some(_) if !wanted(name) && !defaults().any(|default| default.value.reads(name)) => {}
             Some(observation) => probes.set_json(name, &observation.value),
             None => probes.set(name, Err(Absent::new(Reason::NotRecorded, format!("{name} was not asked")))),
         }
@@ -107,15 +163,46 @@ pub fn of_node_with(
                     Absent::new(absent.reason, detail).to_json()
                 }
             },
-            (None, None) => {
-                Absent::not_present(format!("params.{name} is not set; set it with --set {name}=…")).to_json()
-            }
+            (None, None) => Absent::not_present(format!("params.{name} is not set (--set)")).to_json(),
         };
         params.insert(name.clone(), value);
     }
     let mut scope = probes.extend();
     scope.set_json("params", &Json::Object(params));
+    if wanted(BEFORE) {
+        match earlier(observations) {
+            Ok(earlier) => scope.set_json(BEFORE, &earlier),
+            Err(absent) => scope.set(BEFORE, Err(absent)),
+        }
+    }
     scope
+}
+
+/// The name by which expressions read an earlier reading of the node.
+pub const BEFORE: &str = "before";
+
+/// The schema of [`BEFORE`]: a field for each probe without arguments, and how long ago they were asked.
+pub fn before_schema(schemas: &Schemas) -> Json {
+    let mut fields: Map<String, Json> = schemas.names.clone().into_iter().collect();
+    fields.insert("seconds".into(), json!({"type": "number"}));
+    json!({"type": "object", "properties": fields})
+}
+
+/// The earlier reading, where there is one that can be compared: counters begin anew with each boot.
+fn earlier(observations: &Observations) -> Result<Json, Absent> {
+    let Some(before) = &observations.before else {
+        return Err(Absent::not_present("there is no earlier reading; --before SNAPSHOT or --over TIME give one"));
+    };
+    let uptime = observations.plain.get("host").and_then(|host| host.value["uptime_seconds"].as_f64());
+    if uptime.is_none_or(|uptime| uptime < before.seconds) {
+        return Err(Absent::not_present("the node was booted after its earlier reading"));
+    }
+    let mut earlier = Map::new();
+    for (name, observation) in &before.plain {
+        earlier.insert(name.clone(), observation.value.clone());
+    }
+    earlier.insert("seconds".into(), before.seconds.into());
+    Ok(Json::Object(earlier))
 }
 
 /// The probes that decide about a check's subjects and its probes' arguments.
@@ -155,9 +242,18 @@ pub fn applies(checklist: &Checklist, scope: &Scope) -> Standing {
 fn condition(expression: &crate::expression::Expression, scope: &Scope) -> Standing {
     match expression.holds(scope) {
         Ok(true) => Standing::Asked,
-        Ok(false) => Standing::Skipped(format!("applies only where {}", expression.text().trim())),
+        Ok(false) => Standing::Skipped(format!("applies only where {}", shortened(expression.text().trim()))),
         Err(absent) => Standing::Absent(absent),
     }
+}
+
+/// The beginning of an expression, for a sentence: all of it, `punchlist explain` shows. It ends between two words, so
+/// that nobody takes a part of one for something else.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let Some((end, _)) = text.char_indices().nth(SHOWN) else { return text.to_string() };
+    let end = text[..end].rfind(char::is_whitespace).unwrap_or(end);
+    format!("{} …", text[..end].trim_end())
 }
 
 /// The check for each of its subjects, in the order of its lists.
@@ -184,6 +280,21 @@ pub fn instances(checklist: &Checklist, check: &Check, scope: &Scope) -> Vec<Ins
     instances
 }
 
+/// Each thing that a cause holds of. What nobody could tell is left out: a cause is a claim.
+pub fn cause_instances(checklist: &Checklist, cause: &Cause, scope: &Scope) -> Vec<Instance> {
+    if applies(checklist, scope) != Standing::Asked {
+        return Vec::new();
+    }
+    let mut instances = Vec::new();
+    expand(&cause.for_each, None, scope, &mut instances);
+    instances.truncate(MOST_SUBJECTS);
+    instances.retain(|instance| {
+        instance.standing == Standing::Asked
+            && cause.when.as_ref().is_none_or(|when| when.value.holds(&instance.scope) == Ok(true))
+    });
+    instances
+}
+
 /// A parameter that decides about the check but is set nowhere. It is looked for before anything else, so that the
 /// outcome names it and not what follows from it.
 fn missing_param(check: &Check, scope: &Scope) -> Option<Absent> {
@@ -203,7 +314,7 @@ fn expand(loops: &[Loop], parent: Option<Subject>, scope: &Scope, instances: &mu
     };
     let items = match first.list.value.items(scope) {
         Ok(items) if items.is_empty() => {
-            Err(Standing::Skipped(format!("there is none: {} is empty", first.list.text.trim())))
+            Err(Standing::Skipped(format!("there is none: {} is empty", shortened(first.list.text.trim()))))
         }
         Ok(items) => Ok(items),
         Err(absent) => Err(Standing::Absent(absent)),

@@ -1,11 +1,11 @@
 //! `punchlist checks`: what would be asked here, and why not.
 
-use super::run::Format;
-use super::{Asked, Failure, OK, choose, print, target_of, warn};
+use super::formats::{width, wrapped};
+use super::{Asked, Failure, ListFormat, OK, choose, node_names, print, target_of};
 use crate::checklist::scope::{self, Standing};
-use crate::checklist::{self, Check, Checklist, Effect, Level, Severity};
+use crate::checklist::{Check, Checklist, Effect, Level, Severity};
 use crate::expression::Scope;
-use crate::observe::{self, Interrupts, Plan};
+use crate::observe::{self, Deadline, Hooks, Interrupts, Plan};
 use crate::printable::printable;
 use clap::Args;
 use colored::Colorize;
@@ -22,7 +22,7 @@ pub(super) struct Checks {
     checklists: Vec<PathBuf>,
     /// What to print.
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: ListFormat,
     #[command(flatten)]
     choice: choose::Choose,
     #[command(flatten)]
@@ -53,24 +53,24 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 impl Checks {
     pub(super) fn run(self) -> Result<i32, Failure> {
-        let (target, _) = target_of(&self.asked)?;
-        let checklists = checklist::load(&self.checklists)?;
-        warn(&checklists);
-        let set = self.choice.parameters(&checklists)?;
+        let (target, source) = target_of(&self.asked)?;
+        let checklists = self.choice.load(&self.checklists)?;
+        let set = self.choice.parameters(&checklists, &node_names(&source, None))?;
         let plan = self.choice.plan(&checklists)?;
-        let first_round = Plan { chosen: Vec::new(), probes: plan.probes.clone() };
+        let first_round = Plan { chosen: Vec::new(), probes: plan.probes.clone(), compared: Vec::new() };
         let interrupts = Interrupts::listen().map_err(Failure::system)?;
-        let observations =
-            observe::observe(&first_round, &checklists, &set, &target, DEADLINE, &interrupts, &|_, _| false);
+        let hooks = Hooks { may_load: &|_, _| false, told: &|_| {}, testing: &|_| {} };
+        let deadline = Deadline::after(DEADLINE);
+        let observations = observe::observe(&first_round, &checklists, &set, &target, &deadline, &interrupts, &hooks);
         let node = scope::of_node(&checklists, &observations, &set);
         let listed: Vec<Listed> = plan.chosen.iter().map(|(checklist, check)| list(checklist, check, &node)).collect();
         print(&match self.format {
-            Format::Json => {
+            ListFormat::Json => {
                 let mut text = serde_json::to_string_pretty(&listed).unwrap_or_default();
                 text.push('\n');
                 text
             }
-            Format::Text => text(&listed),
+            ListFormat::Text => text(&listed),
         })?;
         Ok(OK)
     }
@@ -108,6 +108,9 @@ fn list<'c>(checklist: &'c Checklist, check: &'c Check, node: &Scope) -> Listed<
     }
 }
 
+/// The column in which titles begin.
+const TITLES: usize = 45;
+
 fn text(listed: &[Listed]) -> String {
     let mut text = String::new();
     let mut checklist = "";
@@ -122,12 +125,18 @@ fn text(listed: &[Listed]) -> String {
             (Some(true), subjects) => format!(" ({subjects} of them here)"),
             _ => String::new(),
         };
-        let line = format!("  {:<32} {severity:<9} {}{here}", one.id, printable(one.title));
+        let title = wrapped(&format!("{}{here}", printable(one.title)), width(), TITLES);
+        let line = format!("  {:<32} {severity:<9} {title}", one.id);
         let line = if one.applies == Some(true) { line.normal() } else { line.dimmed() };
         let _ = writeln!(text, "{line}");
         if let Some(reason) = &one.reason {
             let word = if one.applies.is_none() { "cannot tell" } else { "not here" };
-            let _ = writeln!(text, "{}", format!("  {:<42} {word}: {}", "", printable(reason)).dimmed());
+            let _ = writeln!(
+                text,
+                "{}",
+                format!("{:TITLES$}{}", "", wrapped(&format!("{word}: {}", printable(reason)), width(), TITLES))
+                    .dimmed()
+            );
         }
     }
     let here = listed.iter().filter(|one| one.applies == Some(true)).count();

@@ -1,13 +1,14 @@
 //! The options that choose checks and set parameters; several commands take them.
 
-use super::Failure;
+use super::{Failure, load, warn};
 use crate::checklist::scope::param_value;
 use crate::checklist::{Checklists, Effect, Level, Word};
 use crate::expression::near;
 use crate::observe::{Choice, Plan};
 use clap::Args;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// Which checks, and what they are held against.
 #[derive(Args)]
@@ -18,7 +19,10 @@ pub(super) struct Choose {
     /// Not these checks.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     skip: Vec<String>,
-    /// Set a parameter of a checklist.
+    /// The site's parameters, checklists and waivers: this file instead of /etc/punchlist/site.yaml.
+    #[arg(long, value_name = "FILE")]
+    site: Option<PathBuf>,
+    /// Set a parameter of a checklist, whatever the site file says.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// How thorough: quick, standard or deep.
@@ -38,6 +42,18 @@ fn word<W: Word>(text: &str) -> Result<W, String> {
 }
 
 impl Choose {
+    /// The checklists to choose from, with the site file.
+    pub(super) fn load(&self, paths: &[PathBuf]) -> Result<Checklists, Failure> {
+        let checklists = load(paths, self.site.as_deref())?;
+        warn(&checklists);
+        Ok(checklists)
+    }
+
+    /// Whether everything is asked that a usual run asks.
+    pub(super) fn is_whole(&self) -> bool {
+        self.only.is_empty() && self.skip.is_empty() && self.level >= Level::Standard
+    }
+
     /// The chosen checks.
     pub(super) fn plan<'c>(&self, checklists: &'c Checklists) -> Result<Plan<'c>, Failure> {
         let choice =
@@ -49,9 +65,14 @@ impl Choose {
         self.level
     }
 
-    /// The parameters that were set, each of the type that its checklist gives it.
-    pub(super) fn parameters(&self, checklists: &Checklists) -> Result<BTreeMap<String, Json>, Failure> {
-        let mut set = BTreeMap::new();
+    /// The parameters that were set for the node that goes by these names, each of the type that its checklist gives it:
+    /// those of the site file, and over them those of the command line.
+    pub(super) fn parameters(
+        &self,
+        checklists: &Checklists,
+        names: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Json>, Failure> {
+        let mut set: BTreeMap<String, Json> = checklists.sites.iter().flat_map(|site| site.parameters(names)).collect();
         for text in &self.set {
             let Some((name, value)) = text.split_once('=') else {
                 return Err(Failure::usage(format!("--set {text}: write --set NAME=VALUE")));

@@ -1,7 +1,7 @@
 //! `punchlist probes`: what can be asked of a node, with every field. Made of the probes' own doc comments.
 
-use super::run::Format;
-use super::{Failure, OK, print};
+use super::formats::{width, wrapped};
+use super::{Failure, ListFormat, OK, print};
 use crate::checklist;
 use crate::expression::{Schemas, Type, near};
 use crate::probe::{PROBES, Probe};
@@ -18,7 +18,7 @@ pub(super) struct Probes {
     names: Vec<String>,
     /// What to print.
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: ListFormat,
 }
 
 impl Probes {
@@ -36,7 +36,7 @@ impl Probes {
             .filter(|probe| self.names.is_empty() || self.names.iter().any(|name| name == probe.name))
             .collect();
         print(&match self.format {
-            Format::Json => {
+            ListFormat::Json => {
                 let probes: Vec<Json> = chosen
                     .iter()
                     .map(|probe| {
@@ -51,8 +51,8 @@ impl Probes {
                 let document = json!({ "probes": probes, "$defs": schemas.definitions });
                 format!("{}\n", serde_json::to_string_pretty(&document).unwrap_or_default())
             }
-            Format::Text if self.names.is_empty() => overview(&schemas, &chosen),
-            Format::Text => chosen.iter().map(|probe| reference(&schemas, probe)).collect::<Vec<_>>().join("\n"),
+            ListFormat::Text if self.names.is_empty() => overview(&schemas, &chosen),
+            ListFormat::Text => chosen.iter().map(|probe| reference(&schemas, probe)).collect::<Vec<_>>().join("\n"),
         })?;
         Ok(OK)
     }
@@ -72,16 +72,31 @@ fn described(schema: &Json) -> String {
     schema["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The width of the column of names.
+const NAMES: usize = 17;
+
 fn overview(schemas: &Schemas, probes: &[&Probe]) -> String {
     let mut text = String::new();
     for probe in probes {
         let about = described(record(schemas, answer(schemas, probe)));
         let arguments = if probe.arguments.is_some() { " (with arguments, under `observe:`)" } else { "" };
-        let about = wrapped(&format!("{about}{arguments}"), 14);
-        let _ = writeln!(text, "{}{about}", format!("{:<14}", probe.name).bold());
+        let about = wrapped(&format!("{about}{arguments}"), width(), NAMES);
+        let _ = writeln!(text, "{}{about}", format!("{:<NAMES$}", probe.name).bold());
     }
     text.push_str("\nEvery field of one: punchlist probes NAME\n");
     text
+}
+
+/// What a probe is for, in a sentence.
+pub(super) fn about(schemas: &Schemas, probe: &Probe) -> String {
+    described(record(schemas, answer(schemas, probe)))
+}
+
+/// Every field of what a probe takes and answers, laid out to be read.
+pub(super) fn fields_of(schemas: &Schemas, probe: &Probe) -> String {
+    let reference = reference(schemas, probe);
+    // Its heading says what `about` says.
+    reference.split_once("\n\n").map(|(_, fields)| fields.to_string()).unwrap_or_default()
 }
 
 fn reference(schemas: &Schemas, probe: &Probe) -> String {
@@ -90,7 +105,7 @@ fn reference(schemas: &Schemas, probe: &Probe) -> String {
     let record = record(schemas, schema);
     let list = matches!(schemas.type_of(schema), Type::List(_));
     let _ = writeln!(text, "{}", probe.name.bold());
-    let _ = writeln!(text, "  {}{}", if list { "A list. Each: " } else { "" }, wrapped(&described(record), 2));
+    let _ = writeln!(text, "  {}{}", if list { "A list. Each: " } else { "" }, wrapped(&described(record), width(), 2));
     if let Some(subject) = record["x-subject"].as_str() {
         let key = record["x-key"].as_str().unwrap_or_default();
         let _ = writeln!(text, "  As a subject it is a {subject}, named by its `{key}`.");
@@ -126,7 +141,7 @@ fn fields(text: &mut String, schemas: &Schemas, record: &Json, indent: usize) {
         let pad = " ".repeat(indent);
         let _ = writeln!(text, "{pad}{} {}", name.bold(), format!("({kind_name}{needed})").dimmed());
         if !about.is_empty() {
-            let _ = writeln!(text, "{pad}    {}", wrapped(&about, indent + 4));
+            let _ = writeln!(text, "{pad}    {}", wrapped(&about, width(), indent + 4));
         }
         let inside = match kind {
             Type::List(inside) => *inside,
@@ -136,8 +151,4 @@ fn fields(text: &mut String, schemas: &Schemas, record: &Json, indent: usize) {
             fields(text, schemas, inside, indent + 4);
         }
     }
-}
-
-fn wrapped(text: &str, indent: usize) -> String {
-    textwrap::wrap(text, 100usize.saturating_sub(indent)).join(&format!("\n{}", " ".repeat(indent)))
 }

@@ -2,7 +2,7 @@
 
 use super::functions::{ENVIRONMENT, FUNCTIONS, Function, Gives, On};
 use super::schema::{Schemas, Type};
-use super::tree::{self, Loop, LoopKind, children, free_name, write};
+use super::tree::{self, Loop, LoopKind, children, free_name, write, written_name};
 use super::{Expression, Mistake};
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators as op};
@@ -273,7 +273,7 @@ impl<'c, 's> Checker<'c, 's> {
     }
 
     fn call(&mut self, node: &IdedExpr, call: &CallExpr) -> Type<'s> {
-        match (call.func_name.as_str(), call.args.as_slice()) {
+        match (written_name(&call.func_name), call.args.as_slice()) {
             (op::INDEX | op::OPT_INDEX, [of, index]) => self.index(of, index),
             (op::OPT_SELECT, [of, field]) => {
                 let found = self.type_of(of);
@@ -466,8 +466,14 @@ impl<'c, 's> Checker<'c, 's> {
             self.say(node, message).help = Some(help).filter(|help| !help.is_empty());
             return Type::Any;
         };
-        if args.len() < function.least || args.len() > function.most {
-            let wanted = match (function.least, function.most) {
+        for ((arg, given), takes) in args.iter().zip(&types).zip(function.takes) {
+            if !takes.accepts(given) {
+                let message = format!("`{name}` takes {} here, and `{}` is {}", takes.name(), write(arg), given.name());
+                self.say(arg, message);
+            }
+        }
+        if args.len() < function.least || args.len() > function.takes.len() {
+            let wanted = match (function.least, function.takes.len()) {
                 (0, 0) => "nothing".to_string(),
                 (least, most) if least == most => format!("{least}"),
                 (least, most) => format!("{least} to {most}"),

@@ -1,7 +1,8 @@
 //! Evaluating an expression, and saying why it is false or cannot be told.
 
 use super::facts::{
-    Brief, Fact, brief, carried, cel_json, count_step, counted_too_many, short_number, start_counting, to_json,
+    Brief, Fact, brief, carried, cel_json, count_step, counted_too_many, is_too_late, ran_out_of_time, short_number,
+    start_counting, to_json,
 };
 use super::functions::ENVIRONMENT;
 use super::tree::{FACTS, Loop, LoopKind, children, comparison_words, free_name, write};
@@ -91,8 +92,15 @@ impl Expression {
 
 /// The value of a node. An error is an absence, for the reason that counts most of all that led to it.
 fn resolved(node: &IdedExpr, context: &Context<'_, 'static>, text: &str) -> Result<Box<dyn Val>, Absent> {
+    let too_late = || Err(Absent::failed("was not evaluated: the run was out of time"));
+    if is_too_late() {
+        return too_late();
+    }
     start_counting();
     let result = Value::resolve_val(node, context);
+    if ran_out_of_time() {
+        return too_late();
+    }
     if counted_too_many() {
         return Err(Absent::failed(format!("`{text}` takes too many steps")));
     }
@@ -139,7 +147,7 @@ fn each_element(
     let mut number = 0;
     while let Some(item) = items.next() {
         // To explain is to evaluate again, so it is bounded as evaluating is.
-        if !count_step() {
+        if !count_step(0) {
             return;
         }
         let mut inside = context.new_inner_scope();

@@ -15,13 +15,42 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use serde_json::Value as Json;
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// How many elements all loops of one evaluation may visit. The largest honest expression visits a few thousand;
 /// two nested loops over 4,000 processes would be sixteen million and keep the whole run waiting.
 const MAX_STEPS: u64 = 1_000_000;
 
+/// How many bytes of text count as one step more: what loops make is kept, and so is bounded as well.
+const BYTES_A_STEP: u64 = 256;
+
+/// After so many steps the clock is looked at, as a power of two.
+const STEPS_A_LOOK: u32 = 10;
+
 thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
+    static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+    static OUT_OF_TIME: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Evaluates nothing on this thread after this moment: from then on every expression is absent. A loop over all pairs of
+/// thousands of processes, for each of them, would else outlast every deadline.
+pub fn evaluate_until(until: Instant) {
+    UNTIL.set(Some(until));
+    OUT_OF_TIME.set(false);
+}
+
+/// Whether something was not evaluated on this thread because it was too late.
+pub fn ran_out_of_time() -> bool {
+    OUT_OF_TIME.get()
+}
+
+/// Looks at the clock.
+pub(super) fn is_too_late() -> bool {
+    if !OUT_OF_TIME.get() && UNTIL.get().is_some_and(|until| Instant::now() >= until) {
+        OUT_OF_TIME.set(true);
+    }
+    OUT_OF_TIME.get()
 }
 
 /// Starts counting the loop steps of a new evaluation.
@@ -29,15 +58,19 @@ pub(super) fn start_counting() {
     STEPS.set(0);
 }
 
-/// Counts a step; false once there were too many.
-pub(super) fn count_step() -> bool {
-    STEPS.set(STEPS.get() + 1);
+/// Counts a step that makes a text of so many bytes, or none; false once there were too many.
+pub(super) fn count_step(bytes: usize) -> bool {
+    let (before, now) = (STEPS.get(), STEPS.get() + 1 + bytes as u64 / BYTES_A_STEP);
+    STEPS.set(now);
+    if before >> STEPS_A_LOOK != now >> STEPS_A_LOOK {
+        is_too_late();
+    }
     !counted_too_many()
 }
 
 /// Whether the evaluation visited more elements than it may; its result is then worth nothing.
 pub(super) fn counted_too_many() -> bool {
-    STEPS.get() > MAX_STEPS
+    STEPS.get() > MAX_STEPS || OUT_OF_TIME.get()
 }
 
 /// The field that holds what a command printed as JSON.
@@ -127,6 +160,11 @@ impl Scope {
             None => Ok(Fact(from_json(value, false))),
         };
         self.set(name, fact);
+    }
+
+    /// What a name stands for here; `None` where it is absent or unknown.
+    pub fn value(&self, name: &str) -> Option<Fact> {
+        self.0.get(name)?.as_ref().ok().map(|value| Fact(value.clone_as_boxed()))
     }
 
     /// What a parameter is, or why it is absent.

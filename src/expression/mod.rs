@@ -14,7 +14,7 @@ mod tree;
 pub(crate) use check::last_line;
 pub use check::{Names, near};
 pub use evaluate::Reading;
-pub use facts::{Fact, Scope};
+pub use facts::{Fact, Scope, evaluate_until, ran_out_of_time};
 pub use schema::{Schemas, SubjectKind, Type};
 pub use text::Text;
 
@@ -65,6 +65,10 @@ impl Mistake {
 pub struct Expression {
     text: String,
     tree: IdedExpr,
+    /// See [`Expression::names`].
+    names: Box<[Box<str>]>,
+    /// See [`Expression::parameters`].
+    parameters: Box<[Box<str>]>,
 }
 
 impl Expression {
@@ -101,7 +105,14 @@ impl Expression {
             return Err(Mistake::new(0, format!("loops stand more than {MAX_LOOPS} deep in each other")));
         }
         tree::root(&mut tree, &mut Vec::new());
-        Ok(Expression { text: text.to_string(), tree })
+        let mut expression =
+            Expression { text: text.to_string(), tree, names: Box::default(), parameters: Box::default() };
+        // Planning and judging ask for these again and again.
+        expression.names = free_names(&expression.tree).into_iter().map(Box::from).collect();
+        if expression.reads("params") {
+            expression.parameters = expression.fields_of("params").into_iter().map(Box::from).collect();
+        }
+        Ok(expression)
     }
 
     /// The text as it was written.
@@ -110,30 +121,44 @@ impl Expression {
     }
 
     /// The names that the expression reads: probes, `params`, loop variables of its check.
-    pub fn names(&self) -> BTreeSet<&str> {
-        fn walk<'e>(node: &'e IdedExpr, names: &mut BTreeSet<&'e str>) {
-            names.extend(tree::free_name(node));
-            tree::children(node).into_iter().for_each(|child| walk(child, names));
-        }
-        let mut names = BTreeSet::new();
-        walk(&self.tree, &mut names);
-        names
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// Whether the expression reads this name.
+    pub fn reads(&self, name: &str) -> bool {
+        self.names.iter().any(|known| **known == *name)
     }
 
     /// The parameters that the expression reads: `x` of each `params.x`.
-    pub fn parameters(&self) -> BTreeSet<&str> {
-        fn walk<'e>(node: &'e IdedExpr, names: &mut BTreeSet<&'e str>) {
-            if let cel::common::ast::Expr::Select(select) = &node.expr
-                && tree::free_name(&select.operand) == Some("params")
-            {
-                names.insert(&select.field);
-            }
-            tree::children(node).into_iter().for_each(|child| walk(child, names));
-        }
-        let mut names = BTreeSet::new();
-        walk(&self.tree, &mut names);
-        names
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.parameters.iter().map(|name| &**name)
     }
+
+    /// The fields that the expression reads of the record with this name.
+    pub fn fields_of(&self, name: &str) -> BTreeSet<&str> {
+        fn walk<'e>(node: &'e IdedExpr, name: &str, fields: &mut BTreeSet<&'e str>) {
+            if let cel::common::ast::Expr::Select(select) = &node.expr
+                && tree::free_name(&select.operand) == Some(name)
+            {
+                fields.insert(&select.field);
+            }
+            tree::each_child(node, &mut |child| walk(child, name, fields));
+        }
+        let mut fields = BTreeSet::new();
+        walk(&self.tree, name, &mut fields);
+        fields
+    }
+}
+
+fn free_names(tree: &IdedExpr) -> BTreeSet<&str> {
+    fn walk<'e>(node: &'e IdedExpr, names: &mut BTreeSet<&'e str>) {
+        names.extend(tree::free_name(node));
+        tree::each_child(node, &mut |child| walk(child, names));
+    }
+    let mut names = BTreeSet::new();
+    walk(tree, &mut names);
+    names
 }
 
 /// How deep brackets and signs before a value stand in each other; those in quoted texts count too, which is harmless.

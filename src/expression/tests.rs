@@ -259,3 +259,39 @@ fn hostile_expressions_are_refused_or_answered_but_never_panic() {
         work.unwrap().join().unwrap();
     }
 }
+
+#[test]
+fn texts_that_would_take_all_memory_are_refused() {
+    let scope = Scope::new();
+    let value = |text: &str| Expression::parse(text).unwrap().value(&scope).map(|value| value.to_json());
+    let ten = "\"0123456789\"";
+    let power = |times: usize| {
+        format!("\"0\"{}", format!(".replace(\"0\", {ten} + {ten}.replace(\"1\", \"0\"))").repeat(times))
+    };
+    assert!(value(&power(3)).is_ok());
+    let said = value(&power(20)).unwrap_err().detail;
+    assert!(said.contains("more than 16 MiB"), "{said}");
+    let doubled = format!("\"x\"{}", ".replace(\"x\", \"xxxxxxxxxxxxxxxx\")".repeat(5));
+    let many = format!("[{}].map(i, {doubled})", vec!["1"; 300].join(","));
+    assert!(value(&format!("{many}.join(\"\")")).is_err());
+    assert!(value(&many).is_err(), "what a loop makes is kept and counts");
+    assert_eq!(value("\"aXbX\".replace(\"X\", \"-\", 1) + [\"p\", \"q\"].join(\"+\")"), Ok("a-bXp+q".into()));
+    assert_eq!(value("\"abc\".replace(\"\", \"_\")"), Ok("_a_b_c_".into()));
+    assert_eq!(value("[\"ab\", \"b\"].filter(t, t.matches(\"^a\"))"), Ok(serde_json::json!(["ab"])));
+}
+
+#[test]
+fn loops_stand_three_deep_at_most_and_one_after_the_other_as_many_as_you_like() {
+    let inside = "gpus.exists(a, gpus.exists(b, gpus.exists(c, a.index + b.index == c.index)))";
+    assert!(Expression::parse(inside).is_ok());
+    let deeper = format!("gpus.exists(d, {inside})");
+    assert!(mistakes(&deeper)[0].contains("more than 3 deep"), "{:?}", mistakes(&deeper));
+    // What a loop goes over is made once.
+    let after =
+        "gpus.filter(a, a.lost).map(a, a.index).filter(a, a > 0).filter(a, a > 1).map(a, a + 1).distinct().size() == 0";
+    assert!(Expression::parse(after).is_ok());
+    // Inside of another loop it is made anew each time.
+    let within =
+        format!("gpus.exists(a, gpus.filter(b, {}).exists(c, c.lost))", "gpus.exists(d, gpus.exists(e, e.lost))");
+    assert!(mistakes(&within)[0].contains("more than 3 deep"), "{:?}", mistakes(&within));
+}

@@ -2,7 +2,7 @@
 
 use super::{Expression, Mistake, Names, Scope, Type};
 use crate::fact::Absent;
-use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// A text with expressions inside.
 #[derive(Debug, Clone, Default)]
@@ -14,12 +14,69 @@ pub struct Text {
 enum Part {
     Plain(String),
     /// An expression, and where it begins in the text, in characters.
-    Expression(Expression, usize),
+    Expression(Later, usize),
+}
+
+/// An expression that may be parsed when it is first asked for.
+#[derive(Debug, Clone)]
+struct Later {
+    source: String,
+    /// `None` where it is no expression, which only one can be that was not parsed at once.
+    parsed: OnceLock<Option<Box<Expression>>>,
+}
+
+impl Later {
+    fn get(&self) -> Option<&Expression> {
+        self.parsed.get_or_init(|| Expression::parse(&self.source).ok().map(Box::new)).as_deref()
+    }
+
+    /// The names that it may read, each with the field that is read of it first: what stands in it at the beginning of
+    /// a path.
+    fn paths(&self) -> Vec<(&str, &str)> {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut paths = Vec::new();
+        let (mut rest, mut quote, mut before) = (self.source.as_str(), None, ' ');
+        while let Some(c) = rest.chars().next() {
+            let word = rest.split(|c| !is_word(c)).next().unwrap_or_default();
+            if quote.is_none() && !word.is_empty() {
+                let after = rest[word.len()..].strip_prefix('.').unwrap_or_default();
+                if before != '.' {
+                    paths.push((word, after.split(|c| !is_word(c)).next().unwrap_or_default()));
+                }
+                (rest, before) = (&rest[word.len()..], 'a');
+                continue;
+            }
+            quote = match quote {
+                Some(open) if open == c => None,
+                None if c == '"' || c == '\'' => Some(c),
+                quote => quote,
+            };
+            before = c;
+            rest = &rest[c.len_utf8()..];
+        }
+        paths
+    }
 }
 
 impl Text {
     /// Parses `source`.
     pub fn parse(source: &str) -> Result<Text, Mistake> {
+        let text = Text::parse_later(source)?;
+        for part in &text.parts {
+            let Part::Expression(later, start) = part else { continue };
+            let expression = Expression::parse(&later.source)
+                .map_err(|mistake| Mistake { offset: start + mistake.offset, ..mistake })?;
+            let _ = later.parsed.set(Some(Box::new(expression)));
+        }
+        Ok(text)
+    }
+
+    /// As [`Text::parse`], for a text that is known to be right: an expression in it is parsed when it is first asked for.
+    /// Most texts say what to do about something that is well.
+    pub fn parse_later(source: &str) -> Result<Text, Mistake> {
+        if !source.contains(['{', '}']) {
+            return Ok(Text { parts: vec![Part::Plain(source.to_string())] });
+        }
         let chars: Vec<char> = source.chars().collect();
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -41,10 +98,8 @@ impl Text {
                     if !plain.is_empty() {
                         parts.push(Part::Plain(std::mem::take(&mut plain)));
                     }
-                    let inside: String = chars[start..end].iter().collect();
-                    let expression = Expression::parse(&inside)
-                        .map_err(|mistake| Mistake { offset: start + mistake.offset, ..mistake })?;
-                    parts.push(Part::Expression(expression, start));
+                    let source: String = chars[start..end].iter().collect();
+                    parts.push(Part::Expression(Later { source, parsed: OnceLock::new() }, start));
                     at = end + 1;
                 }
                 (other, _) => {
@@ -63,7 +118,8 @@ impl Text {
     pub fn check(&self, names: &Names) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         for part in &self.parts {
-            let Part::Expression(expression, start) = part else { continue };
+            let Part::Expression(later, start) = part else { continue };
+            let Some(expression) = later.get() else { continue };
             let (found, of) = expression.check(names);
             mistakes.extend(of.into_iter().map(|mistake| Mistake { offset: start + mistake.offset, ..mistake }));
             if matches!(found, Type::Record(_) | Type::Map(_)) {
@@ -79,14 +135,18 @@ impl Text {
     /// The expressions inside.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Expression(expression, _) => Some(expression),
+            Part::Expression(later, _) => later.get(),
             Part::Plain(_) => None,
         })
     }
 
-    /// The names that the expressions inside read.
-    pub fn names(&self) -> BTreeSet<&str> {
-        self.expressions().flat_map(Expression::names).collect()
+    /// The names that the expressions inside may read, each with the field that is read of it first (or none), without
+    /// parsing them: loop variables of their own are among them.
+    pub fn paths(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Expression(later, _) => later.paths(),
+            Part::Plain(_) => Vec::new(),
+        })
     }
 
     /// The text for a person: what is absent reads as its reason in brackets.
@@ -102,7 +162,7 @@ impl Text {
     /// The expression when the text is one and nothing else, so that a number stays a number.
     pub fn only_expression(&self) -> Option<&Expression> {
         match self.parts.as_slice() {
-            [Part::Expression(expression, _)] => Some(expression),
+            [Part::Expression(later, _)] => later.get(),
             _ => None,
         }
     }
@@ -112,10 +172,13 @@ impl Text {
         for part in &self.parts {
             match part {
                 Part::Plain(plain) => text.push_str(plain),
-                Part::Expression(expression, _) => match expression.value(scope) {
-                    Ok(value) => text.push_str(&value.text()),
-                    Err(reason) => text.push_str(&absent(reason)?),
-                },
+                Part::Expression(later, _) => {
+                    let none = || Absent::failed(format!("`{}` is no expression", later.source));
+                    match later.get().ok_or_else(none).and_then(|expression| expression.value(scope)) {
+                        Ok(value) => text.push_str(&value.text()),
+                        Err(reason) => text.push_str(&absent(reason)?),
+                    }
+                }
             }
         }
         Ok(text)

@@ -9,6 +9,14 @@ pub(super) const FACTS: &str = "@facts";
 /// The hidden function that counts the steps of loops; its value is its argument's.
 pub(super) const STEP: &str = "@step";
 
+/// The functions on texts and lists that have a version of ours, which an author cannot name: `@join` for `join`.
+pub(super) const OURS: [(&str, &str); 3] = [("replace", "@replace"), ("join", "@join"), ("matches", "@matches")];
+
+/// What an author calls a function.
+pub(super) fn written_name(name: &str) -> &str {
+    OURS.iter().find(|(_, ours)| *ours == name).map_or(name, |(written, _)| written)
+}
+
 /// A loop as the author wrote it: cel expands `all`, `exists` and the like while it parses.
 pub(super) struct Loop<'e> {
     pub kind: LoopKind,
@@ -114,28 +122,36 @@ fn appended(add: &CallExpr) -> Option<&IdedExpr> {
 
 /// The direct parts of a node, without what loops add for themselves.
 pub(super) fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
+    let mut parts = Vec::new();
+    each_child(node, &mut |part| parts.push(part));
+    parts
+}
+
+/// Shows `see` each of the [`children`], without a list of them: whole trees are walked several times at each start.
+pub(super) fn each_child<'e>(node: &'e IdedExpr, see: &mut dyn FnMut(&'e IdedExpr)) {
     match &node.expr {
-        Expr::Call(call) => call.target.iter().map(|target| &**target).chain(&call.args).collect(),
-        Expr::Select(select) => vec![&select.operand],
-        Expr::List(list) => list.elements.iter().collect(),
-        Expr::Map(map) => map
-            .entries
-            .iter()
-            .flat_map(|entry| match &entry.expr {
-                EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
-                EntryExpr::StructField(field) => vec![&field.value],
-            })
-            .collect(),
-        Expr::Comprehension(comprehension) => match Loop::of(comprehension) {
-            Some(found) => [Some(found.range), found.predicate, found.transform].into_iter().flatten().collect(),
-            None => vec![],
-        },
-        _ => vec![],
+        Expr::Call(call) => call.target.iter().map(|target| &**target).chain(&call.args).for_each(see),
+        Expr::Select(select) => see(&select.operand),
+        Expr::List(list) => list.elements.iter().for_each(see),
+        Expr::Map(map) => {
+            for entry in &map.entries {
+                match &entry.expr {
+                    EntryExpr::MapEntry(entry) => [&entry.key, &entry.value].into_iter().for_each(&mut *see),
+                    EntryExpr::StructField(field) => see(&field.value),
+                }
+            }
+        }
+        Expr::Comprehension(comprehension) => {
+            if let Some(found) = Loop::of(comprehension) {
+                [Some(found.range), found.predicate, found.transform].into_iter().flatten().for_each(see);
+            }
+        }
+        _ => {}
     }
 }
 
-/// Turns every free name into a field of [`FACTS`], so that an absent probe is an absent field like any other, and
-/// makes loops count their rounds.
+/// Turns every free name into a field of [`FACTS`], so that an absent probe is an absent field like any other, makes
+/// loops count their rounds, and puts our versions of functions in place of cel's.
 pub(super) fn root(node: &mut IdedExpr, bound: &mut Vec<String>) {
     match &mut node.expr {
         Expr::Ident(name) if !name.starts_with('@') && !bound.contains(name) => {
@@ -143,6 +159,10 @@ pub(super) fn root(node: &mut IdedExpr, bound: &mut Vec<String>) {
             node.expr = Expr::Select(SelectExpr { operand, field: std::mem::take(name), test: false });
         }
         Expr::Call(call) => {
+            let ours = OURS.iter().find(|(written, _)| call.target.is_some() && *written == call.func_name);
+            if let Some((_, ours)) = ours {
+                call.func_name = ours.to_string();
+            }
             for part in call.target.iter_mut().map(|target| &mut **target).chain(&mut call.args) {
                 root(part, bound);
             }
@@ -184,15 +204,28 @@ pub(super) fn depth(node: &IdedExpr) -> usize {
     let mut open = vec![(node, 1)];
     while let Some((node, depth)) = open.pop() {
         deepest = deepest.max(depth);
-        open.extend(children(node).into_iter().map(|child| (child, depth + 1)));
+        each_child(node, &mut |child| open.push((child, depth + 1)));
     }
     deepest
 }
 
-/// How deep loops stand inside loops.
+/// How deep loops stand inside loops. The list that a loop goes over is made once, so a loop in it stands beside.
 pub(super) fn loop_depth(node: &IdedExpr) -> usize {
-    let inside = children(node).into_iter().map(loop_depth).max().unwrap_or(0);
-    inside + usize::from(matches!(node.expr, Expr::Comprehension(_)))
+    let mut inside = 0;
+    match &node.expr {
+        Expr::Comprehension(each) => {
+            each_child(node, &mut |child| {
+                if child.id != each.iter_range.id {
+                    inside = inside.max(loop_depth(child));
+                }
+            });
+            loop_depth(&each.iter_range).max(inside + 1)
+        }
+        _ => {
+            each_child(node, &mut |child| inside = inside.max(loop_depth(child)));
+            inside
+        }
+    }
 }
 
 /// Binding strength of an operator, weakest first, with how it is written; `None` for what needs no brackets.
@@ -267,7 +300,7 @@ fn write_within(node: &IdedExpr, strength: u8) -> String {
         },
         Expr::Call(call) => {
             let Some((own, sign)) = operator(call) else {
-                return match (call.func_name.as_str(), &call.target, call.args.as_slice()) {
+                return match (written_name(&call.func_name), &call.target, call.args.as_slice()) {
                     (op::INDEX, _, [of, index]) => format!("{}[{}]", write_within(of, 9), write(index)),
                     (op::OPT_INDEX, _, [of, index]) => format!("{}[?{}]", write_within(of, 9), write(index)),
                     (op::OPT_SELECT, _, [of, field]) => {

@@ -1,20 +1,24 @@
 //! Observations to outcomes, outcomes to the punch list. Pure: nothing here touches a machine.
 
+mod causes;
 mod items;
+mod waivers;
 
 pub use items::{Item, items};
+pub use waivers::{WaiverUsed, waive};
 
 use crate::checklist::scope::{self, Instance, Standing, Subject};
 use crate::checklist::{Check, Checklist, Checklists, Severity, Who};
 use crate::expression::{Reading, Scope};
 use crate::fact::{Absent, Observations, Reason};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A check's answer for one subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It does not apply.
@@ -60,7 +64,7 @@ impl From<Severity> for Status {
 }
 
 /// A check's answer for one subject, with all that a person needs to act on it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// The check's id.
     pub check: String,
@@ -75,28 +79,43 @@ pub struct Outcome {
     /// What was found: one sentence.
     pub message: String,
     /// Where an expectation is false: which parts of it, with the values.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
     /// What the deciding expressions read.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub values: Map<String, Json>,
     /// Why nobody could tell, or why it does not apply for want of something.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Absent>,
     /// Why it matters. Only where something was found.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// What to do, most important first. Only where something was found.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
     /// Who has to act. Only where something was found.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<Who>,
     /// Where to read more. Only where something was found.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<String>,
+    /// The entries of the punch list that explain it: positions in the report's list of items.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explained_by: Vec<usize>,
+    /// Why and until when the site puts up with it. A waived outcome counts for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Waived>,
     /// How long the slowest of the probes took that it read, in milliseconds.
     pub duration_ms: f64,
+}
+
+/// That a site puts up with what a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waived {
+    /// Why, in the site's words.
+    pub reason: String,
+    /// The last day on which that holds: `2026-12-31`.
+    pub until: String,
 }
 
 /// Judges the chosen checks.
@@ -156,12 +175,16 @@ impl<'j> Judge<'j> {
             self.check(&need.text);
         }
         let instances = scope::instances(checklist, check, &self.node);
-        let outcomes = instances.into_iter().map(|instance| self.instance(checklist, check, instance)).collect();
+        let slowest = self.slowest(check);
+        let one = |instance| self.instance(checklist, check, instance, slowest);
+        let outcomes = instances.into_iter().map(one).collect();
         self.done.insert(id, outcomes);
     }
 
-    fn instance(&self, checklist: &Checklist, check: &Check, instance: Instance) -> Outcome {
+    /// `slowest` is how long the slowest of the probes without arguments took that the check reads.
+    fn instance(&self, checklist: &Checklist, check: &Check, instance: Instance, slowest: Duration) -> Outcome {
         let (scope, asked) = self.with_answers(check, &instance.scope);
+        let took = |key: &String| self.observations.asked.get(key).map(|observation| observation.took);
         let mut outcome = Outcome {
             check: check.id.text.clone(),
             checklist: checklist.name.text.clone(),
@@ -176,7 +199,9 @@ impl<'j> Judge<'j> {
             next: Vec::new(),
             who: None,
             refs: Vec::new(),
-            duration_ms: self.slowest(check, &asked).as_secs_f64() * 1000.0,
+            explained_by: Vec::new(),
+            waived: None,
+            duration_ms: asked.iter().filter_map(took).fold(slowest, Duration::max).as_secs_f64() * 1000.0,
         };
         if let Standing::Skipped(why) = instance.standing {
             return skipped(outcome, why);
@@ -234,14 +259,13 @@ impl<'j> Judge<'j> {
         (with, keys)
     }
 
-    fn slowest(&self, check: &Check, asked: &[String]) -> Duration {
+    fn slowest(&self, check: &Check) -> Duration {
         let expressions = check.expect.iter().map(|(_, expect)| &expect.value);
         let expressions = expressions.chain(check.for_each.iter().map(|each| &each.list.value));
         let expressions = expressions.chain(check.when.iter().map(|when| &when.value));
         let names: BTreeSet<&str> = expressions.flat_map(|expression| expression.names()).collect();
         let plain = names.into_iter().filter_map(|name| self.observations.plain.get(name));
-        let asked = asked.iter().filter_map(|key| self.observations.asked.get(key));
-        plain.chain(asked).map(|observation| observation.took).max().unwrap_or_default()
+        plain.map(|observation| observation.took).max().unwrap_or_default()
     }
 
     /// Whether what a check needs holds for this subject.

@@ -1,10 +1,9 @@
 //! Which checks take part, and which probes they read.
 
-use crate::checklist::scope::id_pattern;
+use crate::checklist::scope::{self, is_like};
 use crate::checklist::{Check, Checklist, Checklists, Effect, Level};
-use crate::expression::{Expression, near};
+use crate::expression::{Expression, Text, near};
 use crate::probe::{self, Probe};
-use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which checks a person wants.
@@ -43,13 +42,16 @@ pub struct Plan<'c> {
     pub chosen: Vec<(&'c Checklist, &'c Check)>,
     /// The probes without arguments that they read, in the order of the registry.
     pub probes: Vec<&'static Probe>,
+    /// Those of them that are compared with an earlier reading.
+    pub compared: Vec<&'static Probe>,
 }
 
 impl<'c> Plan<'c> {
     /// The checks that a person wants, those that they need, and the probes that all of them read.
     pub fn new(checklists: &'c Checklists, choice: &Choice) -> Result<Plan<'c>, BadChoice> {
-        let only = patterns(checklists, &choice.only)?;
-        let skip = patterns(checklists, &choice.skip)?;
+        let (only, skip) = (&choice.only, &choice.skip);
+        known(checklists, only)?;
+        known(checklists, skip)?;
         let by_id: BTreeMap<&str, &Check> =
             checklists.checks().map(|(_, check)| (check.id.text.as_str(), check)).collect();
         let skipped = |checklist: &Checklist, check: &Check| skip.iter().any(|word| names(word, checklist, check));
@@ -76,60 +78,119 @@ impl<'c> Plan<'c> {
         if chosen.is_empty() {
             return Err(BadChoice::Nothing);
         }
-        Ok(Plan { probes: probes(checklists, &chosen), chosen })
+        let (probes, compared) = probes(checklists, &chosen);
+        Ok(Plan { probes, compared, chosen })
     }
 }
 
-/// The probes without arguments that these checks read. `host` is always one of them: a report says whose it is.
-fn probes(checklists: &Checklists, chosen: &[(&Checklist, &Check)]) -> Vec<&'static Probe> {
-    let mut read: BTreeSet<&str> = BTreeSet::from(["host"]);
-    let mut params: BTreeSet<&str> = BTreeSet::new();
-    let mut add = |expression: &'_ Expression| {
-        let names: Vec<&'static str> = expression
-            .names()
-            .into_iter()
-            .filter_map(|name| probe::find(name).filter(|probe| probe.arguments.is_none()).map(|probe| probe.name))
-            .collect();
-        read.extend(names);
-        for name in expression.parameters() {
-            params.extend(checklists.params().map(|param| param.name.text.as_str()).find(|known| *known == name));
+/// What the chosen checks and the causes that may explain them read, by name.
+struct Reads<'c> {
+    /// Probes without arguments.
+    probes: BTreeSet<&'static str>,
+    /// Those of them that are compared with an earlier reading.
+    compared: BTreeSet<&'static str>,
+    params: BTreeSet<&'c str>,
+}
+
+impl<'c> Reads<'c> {
+    fn expression(&mut self, expression: &'c Expression) {
+        expression.names().for_each(|name| self.path(name, ""));
+        expression.parameters().for_each(|name| self.path("params", name));
+        if expression.reads(scope::BEFORE) {
+            expression.fields_of(scope::BEFORE).into_iter().for_each(|name| self.path(scope::BEFORE, name));
         }
-    };
+    }
+
+    /// A text may be thought to read more than it does.
+    fn text(&mut self, text: &'c Text) {
+        text.paths().for_each(|(name, field)| self.path(name, field));
+    }
+
+    fn path(&mut self, name: &str, field: &'c str) {
+        let plain = |name: &str| probe::find(name).filter(|probe| probe.arguments.is_none()).map(|probe| probe.name);
+        match name {
+            "params" if field.is_empty() => {}
+            "params" => drop(self.params.insert(field)),
+            scope::BEFORE => self.compared.extend(plain(field)),
+            _ => self.probes.extend(plain(name)),
+        }
+    }
+}
+
+/// The probes without arguments that these checks read, and the causes that may explain them. `host` is always one of
+/// them: a report says whose it is.
+fn probes(checklists: &Checklists, chosen: &[(&Checklist, &Check)]) -> (Vec<&'static Probe>, Vec<&'static Probe>) {
+    let mut reads = Reads { probes: BTreeSet::from(["host"]), compared: BTreeSet::new(), params: BTreeSet::new() };
     for (checklist, check) in chosen {
-        checklist.applies.iter().for_each(|applies| add(&applies.value));
-        check.for_each.iter().for_each(|each| add(&each.list.value));
-        check.when.iter().for_each(|when| add(&when.value));
-        check.expect.iter().for_each(|(_, expect)| add(&expect.value));
+        let lists = check.for_each.iter().map(|each| &each.list);
+        let conditions = checklist.applies.iter().chain(lists).chain(&check.when);
+        conditions.for_each(|condition| reads.expression(&condition.value));
+        check.expect.iter().for_each(|(_, expect)| reads.expression(&expect.value));
         let texts = std::iter::once(&check.title).chain(&check.found).chain(&check.why).chain(&check.next);
-        texts.flat_map(|text| text.value.expressions()).for_each(&mut add);
-        check.observe.iter().flat_map(|ask| &ask.arguments).for_each(|(_, argument)| argument.expressions(&mut add));
+        texts.for_each(|text| reads.text(&text.value));
+        let arguments = check.observe.iter().flat_map(|ask| &ask.arguments);
+        arguments.for_each(|(_, argument)| argument.expressions(&mut |expression| reads.expression(expression)));
     }
-    for param in checklists.params().filter(|param| params.contains(param.name.text.as_str())) {
-        for name in param.default.iter().flat_map(|default| default.value.names()) {
-            read.extend(probe::find(name).map(|probe| probe.name));
+    for (_, cause) in checklists.causes() {
+        if chosen.iter().any(|(_, check)| cause.may_explain_check(&check.id.text)) {
+            cause.conditions().for_each(|condition| reads.expression(condition));
+            cause.texts().for_each(|text| reads.text(&text.value));
         }
     }
-    probe::PROBES.iter().filter(|probe| read.contains(probe.name) && probe.arguments.is_none()).collect()
+    for param in checklists.params().filter(|param| reads.params.contains(param.name.text.as_str())) {
+        for name in param.default.iter().flat_map(|default| default.value.names()) {
+            reads.probes.extend(probe::find(name).map(|probe| probe.name));
+        }
+    }
+    reads.probes.extend(&reads.compared);
+    let plain = || probe::PROBES.iter().filter(|probe| probe.arguments.is_none());
+    let compared = plain().filter(|probe| reads.compared.contains(probe.name)).collect();
+    (plain().filter(|probe| reads.probes.contains(probe.name)).collect(), compared)
 }
 
-fn names(word: &Regex, checklist: &Checklist, check: &Check) -> bool {
-    word.is_match(&check.id.text)
-        || word.is_match(&checklist.name.text)
-        || check.tags.iter().any(|tag| word.is_match(tag))
+fn names(word: &str, checklist: &Checklist, check: &Check) -> bool {
+    is_like(&check.id.text, word)
+        || is_like(&checklist.name.text, word)
+        || check.tags.iter().any(|tag| is_like(tag, word))
 }
 
-fn patterns(checklists: &Checklists, words: &[String]) -> Result<Vec<Regex>, BadChoice> {
-    words
-        .iter()
-        .map(|word| {
-            let pattern = id_pattern(word);
-            if checklists.checks().any(|(checklist, check)| names(&pattern, checklist, check)) {
-                return Ok(pattern);
-            }
+/// Makes sure that each of these words names something.
+fn known(checklists: &Checklists, words: &[String]) -> Result<(), BadChoice> {
+    for word in words {
+        if !checklists.checks().any(|(checklist, check)| names(word, checklist, check)) {
             let known = checklists.checks().flat_map(|(checklist, check)| {
                 check.tags.iter().chain([&check.id.text, &checklist.name.text]).map(String::as_str)
             });
-            Err(BadChoice::Unknown { pattern: word.clone(), hint: near(word, known).map(str::to_string) })
-        })
-        .collect()
+            return Err(BadChoice::Unknown { pattern: word.clone(), hint: near(word, known).map(str::to_string) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checklist;
+
+    #[test]
+    fn what_a_text_reads_is_found_without_parsing_it() {
+        let checklists = checklist::load(&[], None).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+        let of_checks = checklists
+            .checks()
+            .flat_map(|(_, check)| [&check.title].into_iter().chain(&check.found).chain(&check.why).chain(&check.next));
+        let texts = of_checks.chain(checklists.causes().flat_map(|(_, cause)| cause.texts()));
+        let mut seen = 0;
+        for text in texts {
+            let paths: BTreeSet<(&str, &str)> = text.value.paths().collect();
+            for expression in text.value.expressions() {
+                seen += 1;
+                let has = |name: &str| paths.iter().any(|(known, _)| *known == name);
+                assert!(expression.names().all(has), "{}: {paths:?}", text.text);
+                assert!(expression.parameters().all(|name| paths.contains(&("params", name))), "{}", text.text);
+                let before = expression.fields_of(scope::BEFORE);
+                assert!(before.into_iter().all(|name| paths.contains(&(scope::BEFORE, name))), "{}", text.text);
+            }
+        }
+        assert!(seen > 300, "{seen}");
+    }
 }

@@ -1,7 +1,7 @@
 //! What supervisor and worker say to each other: one line of JSON a message.
 
 use crate::fact::Observations;
-use crate::probe::parts::Place;
+use crate::probe::parts::{Place, Shared};
 use crate::probe::{self, Probe};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -14,11 +14,13 @@ pub(super) struct Request {
     pub arguments: Json,
     /// The one part that is to be asked; all when left out.
     pub part: Option<String>,
+    /// The parts that are not to be asked, by their labels, with the reason.
+    pub without: Vec<(String, String)>,
 }
 
 impl Request {
     pub(super) fn new(probe: &'static Probe, arguments: Json) -> Request {
-        Request { probe, arguments, part: None }
+        Request { probe, arguments, part: None, without: Vec::new() }
     }
 
     pub(super) fn key(&self) -> String {
@@ -37,16 +39,20 @@ impl Request {
     }
 
     pub(super) fn to_line(&self) -> Json {
-        serde_json::json!([self.probe.name, self.arguments, self.part])
+        serde_json::json!([self.probe.name, self.arguments, self.part, self.without])
     }
 
     pub(super) fn from_line(line: &str) -> Option<Request> {
-        let (name, arguments, part): (String, Json, Option<String>) = serde_json::from_str(line).ok()?;
-        Some(Request { probe: probe::find(&name)?, arguments, part })
+        let Line(name, arguments, part, without) = serde_json::from_str(line).ok()?;
+        Some(Request { probe: probe::find(&name)?, arguments, part, without })
     }
 }
 
-/// What the worker tells. `number` is the place of the request among those of this worker.
+/// A request as it is written.
+#[derive(Deserialize)]
+struct Line(String, Json, Option<String>, #[serde(default)] Vec<(String, String)>);
+
+/// What the worker tells. `number` is the place of the request among all that this worker was given.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Event {
     /// A probe is being asked: its deadline begins.
@@ -57,10 +63,14 @@ pub(super) enum Event {
     AskingPart { number: usize, pointer: String },
     /// A part answered.
     Part { number: usize, pointer: String, fields: Map<String, Json> },
+    /// It waits for something that others may wait for as well; or no longer.
+    Waiting { number: usize, thing: Option<Shared> },
+    /// A part was not asked, because it is known to hang.
+    Refused { number: usize, part: String, why: String },
     /// A process group was started for it.
     Started { number: usize, process_group: u32 },
-    /// It answered.
-    Done { number: usize, value: Json },
+    /// It answered; without a value where that is what was told of it so far, part by part.
+    Done { number: usize, value: Option<Json>, took_us: u64 },
 }
 
 impl Event {
@@ -71,6 +81,8 @@ impl Event {
             | Event::SoFar { number, .. }
             | Event::AskingPart { number, .. }
             | Event::Part { number, .. }
+            | Event::Waiting { number, .. }
+            | Event::Refused { number, .. }
             | Event::Started { number, .. }
             | Event::Done { number, .. } => *number,
         }

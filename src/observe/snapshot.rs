@@ -26,6 +26,9 @@ const FORMAT: &str = "punchlist-snapshot";
 pub struct Snapshot {
     format: String,
     version: u32,
+    /// Whether names, addresses and secrets were replaced by pseudonyms.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
     /// The version of the program that took it.
     pub tool_version: String,
     /// When it was taken.
@@ -47,7 +50,7 @@ impl Snapshot {
     /// A snapshot of what was observed at `taken` by the user `uid`.
     pub fn new(taken: DateTime<Utc>, uid: u32, observations: Observations) -> Snapshot {
         let tool_version = env!("CARGO_PKG_VERSION").to_string();
-        Snapshot { format: FORMAT.into(), version: VERSION, tool_version, taken, uid, observations }
+        Snapshot { format: FORMAT.into(), version: VERSION, redacted: false, tool_version, taken, uid, observations }
     }
 
     /// The snapshot as JSON, ending in a newline.
@@ -58,21 +61,30 @@ impl Snapshot {
         printable_json(text)
     }
 
-    /// Reads a snapshot; otherwise why it is none, as a sentence that begins with the file's name.
+    /// Reads a snapshot (`-`: from standard input); otherwise why it is none, as a sentence that begins with the file's name.
     pub fn read(path: &Path) -> Result<Snapshot, String> {
-        let name = path.display();
+        let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
         let plain = |error: io::Error| format!("{name}: {}", plain_io_text(&error));
         // Asked before it is opened: a pipe would keep us waiting.
-        if !fs::metadata(path).map_err(plain)?.is_file() {
+        let from_standard_input = path == Path::new("-");
+        if !from_standard_input && !fs::metadata(path).map_err(plain)?.is_file() {
             return Err(format!("{name}: this is no plain file"));
         }
-        let file = File::open(path).map_err(plain)?;
         let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(plain)?;
+        let read = match from_standard_input {
+            true => io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes),
+            false => File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)),
+        };
+        read.map_err(plain)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(format!("{name}: not a snapshot: it has more than {} MiB", MAX_BYTES >> 20));
         }
-        match serde_json::from_slice::<Header>(&bytes) {
+        Snapshot::from_json(&name, &bytes)
+    }
+
+    /// Reads the JSON of a snapshot; otherwise why it is none, as a sentence that begins with `name`.
+    pub fn from_json(name: &str, bytes: &[u8]) -> Result<Snapshot, String> {
+        match serde_json::from_slice::<Header>(bytes) {
             Ok(header) if header.format != FORMAT => {
                 return Err(format!("{name}: this is a {}, not a snapshot", header.format));
             }
@@ -88,6 +100,6 @@ impl Snapshot {
             Err(error) => return Err(format!("{name}: not a snapshot of punchlist: {error}")),
             Ok(_) => {}
         }
-        serde_json::from_slice(&bytes).map_err(|error| format!("{name}: this snapshot is damaged: {error}"))
+        serde_json::from_slice(bytes).map_err(|error| format!("{name}: this snapshot is damaged: {error}"))
     }
 }

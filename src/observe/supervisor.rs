@@ -1,12 +1,15 @@
 //! The process that waits, but never for ever: it holds all deadlines and keeps what was answered.
 
-use super::file;
 use super::protocol::{Event, Request};
+use super::stuck::{self, StuckWorkers, Unanswered};
+use super::title;
+use super::{Deadline, file};
 use crate::fact::{Absent, Incident, Observations, Reason};
 use crate::probe;
-use crate::probe::parts::Place;
+use crate::probe::parts::{Place, Shared};
 use crate::probe::source::plain_io_text;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value as Json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, BufRead, BufReader, Write};
@@ -21,8 +24,17 @@ use std::time::{Duration, Instant};
 /// After how long a line on standard error names what is awaited.
 const NOTICE: Duration = Duration::from_secs(1);
 
+/// How often a line on standard error says that a test under load still runs.
+const STILL_RUNS: Duration = Duration::from_secs(60);
+/// The longest notice, in bytes: a pipe that can be written to takes as much at once (PIPE_BUF, pipe(7)).
+const LONGEST_NOTICE: usize = 4000;
+
 /// How long a killed worker is waited for before it is abandoned.
 const REAP: Duration = Duration::from_millis(50);
+
+/// How long a worker that has started commands is waited for before that: it ends what they have left behind, and on a
+/// busy machine that takes its time. What could be ended would else stay for ever.
+const TIDY: Duration = Duration::from_millis(400);
 
 /// The longest line that is read from a worker, in bytes: a bound, far above any honest answer.
 const MAX_LINE: u64 = 64 << 20;
@@ -90,6 +102,16 @@ impl Interrupts {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).observing = true;
     }
 
+    /// Waits; a signal ends it early.
+    pub fn wait(&self, time: Duration) {
+        let (sender, receiver) = channel();
+        self.tell(Some(sender));
+        if self.received().is_none() {
+            let _ = receiver.recv_timeout(time);
+        }
+        self.tell(None);
+    }
+
     fn received(&self) -> Option<&'static str> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).by
     }
@@ -106,6 +128,21 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
+/// What becomes of a question, told as soon as it is known.
+#[derive(Debug)]
+pub struct Told<'t> {
+    /// The probe.
+    pub probe: &'static str,
+    /// Its arguments; null for one that takes none.
+    pub arguments: &'t Json,
+    /// The part of it (a mount, a GPU), where that was given up; empty for the whole.
+    pub part: &'t str,
+    /// How long it took so far.
+    pub took: Duration,
+    /// Why there is no answer, where there is none.
+    pub absent: Option<&'t Absent>,
+}
+
 /// What the supervisor hears while it waits.
 enum Heard {
     Event(Event),
@@ -119,9 +156,29 @@ enum Heard {
 pub(super) struct Supervisor<'s> {
     target: &'s Target,
     limit: Duration,
-    deadline: Instant,
+    /// When the run is over; `None` for tests under load, each of which has a deadline of its own.
+    deadline: Option<Instant>,
     interrupts: &'s Interrupts,
+    told: &'s dyn Fn(&Told),
     noticed: bool,
+    /// A worker that has answered everything it was asked.
+    idle: Option<Worker>,
+    /// Whether any worker has started commands.
+    ran_commands: bool,
+    /// What earlier runs are stuck in.
+    stuck: StuckWorkers,
+}
+
+/// A worker, and the ways to and from it.
+struct Worker {
+    child: Child,
+    /// Lines for it; that nobody holds this any more tells it to end.
+    lines: Sender<String>,
+    heard: Receiver<Heard>,
+    /// Who else may be heard: signals.
+    sender: Sender<Heard>,
+    /// How many requests it was given before those that it is asked now.
+    given: usize,
 }
 
 /// One request while it is asked.
@@ -130,9 +187,13 @@ struct Asked {
     since: Option<Instant>,
     value: Option<Json>,
     parts: Vec<Part>,
+    /// What it waits for that others may wait for too, and since when.
+    waits_for: Option<(Shared, Instant)>,
     groups: Vec<u32>,
     state: State,
     took: Duration,
+    /// Whether what became of it was told.
+    told: bool,
 }
 
 #[derive(PartialEq, Clone, Copy)]
@@ -148,12 +209,48 @@ struct Part {
     place: Place,
     since: Option<Instant>,
     state: State,
+    told: bool,
 }
 
 impl Asked {
     fn new(request: Request) -> Asked {
         let state = State::Open;
-        Asked { request, since: None, value: None, parts: Vec::new(), groups: Vec::new(), state, took: Duration::ZERO }
+        let (parts, groups) = (Vec::new(), Vec::new());
+        Asked {
+            request,
+            since: None,
+            value: None,
+            parts,
+            waits_for: None,
+            groups,
+            state,
+            took: Duration::ZERO,
+            told: false,
+        }
+    }
+
+    /// Tells what became of it, once.
+    fn tell(&mut self, value: Option<&Json>, told: &dyn Fn(&Told)) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let absent = value.or(self.value.as_ref()).and_then(Absent::from_json);
+        told(&Told {
+            probe: self.request.probe.name,
+            arguments: &self.request.arguments,
+            part: "",
+            took: self.took,
+            absent: absent.as_ref(),
+        });
+    }
+
+    /// Tells of a part that was given up.
+    fn tell_part(&self, part: &Part, absent: &Absent, told: &dyn Fn(&Told)) {
+        if !part.told {
+            let took = part.since.map_or(Duration::ZERO, |since| since.elapsed());
+            let (probe, arguments) = (self.request.probe.name, &self.request.arguments);
+            told(&Told { probe, arguments, part: &part.place.label, took, absent: Some(absent) });
+        }
     }
 
     /// How long the whole probe may take. A command that is given longer gets longer.
@@ -163,12 +260,20 @@ impl Asked {
         own.map_or(self.request.probe.deadline, |own| own + Duration::from_secs(2))
     }
 
-    fn hear(&mut self, event: Event, now: Instant) {
+    fn hear(&mut self, event: Event, now: Instant, observations: &mut Observations) {
         match event {
+            Event::Waiting { thing, .. } => self.waits_for = thing.map(|thing| (thing, now)),
+            Event::Refused { part, why, .. } => {
+                let (probe, detail) = (self.request.probe.name.to_string(), format!("{part} {why}"));
+                observations.incidents.push(Incident { probe, part, what: why, detail, timed_out: true });
+            }
             Event::Asking { .. } => self.since = Some(now),
             Event::SoFar { value, pending, .. } => {
                 self.value = Some(value);
-                self.parts = pending.into_iter().map(|place| Part { place, since: None, state: State::Open }).collect();
+                self.parts = pending
+                    .into_iter()
+                    .map(|place| Part { place, since: None, state: State::Open, told: false })
+                    .collect();
             }
             Event::AskingPart { pointer, .. } => {
                 if let Some(part) = self.parts.iter_mut().find(|part| part.place.pointer == pointer) {
@@ -184,11 +289,12 @@ impl Asked {
                 }
             }
             Event::Started { process_group, .. } => self.groups.push(process_group),
-            Event::Done { value, .. } => {
-                self.value = Some(value);
+            Event::Done { value, took_us, .. } => {
+                self.value = value.or(self.value.take());
                 self.parts.clear();
                 self.groups.clear();
                 self.settle(State::Settled, now);
+                self.took = Duration::from_micros(took_us);
             }
         }
     }
@@ -203,14 +309,18 @@ impl Asked {
         if self.state != State::Open {
             return None;
         }
-        let mut next = self.since.map(|since| since + self.limit());
+        let mut next = self.since.map(|since| since + hurried(self.limit()));
+        if let Some((thing, since)) = &self.waits_for {
+            let due = *since + hurried(Duration::from_millis(thing.deadline_ms));
+            next = Some(next.map_or(due, |next| next.min(due)));
+        }
         if next.is_some_and(|due| due <= now) {
             self.settle(State::Overdue, now);
             return None;
         }
         for part in self.parts.iter_mut().filter(|part| part.state == State::Open) {
             let Some(since) = part.since else { continue };
-            let due = since + Duration::from_millis(part.place.deadline_ms);
+            let due = since + hurried(Duration::from_millis(part.place.deadline_ms));
             if due <= now {
                 part.state = State::Overdue;
             } else {
@@ -227,6 +337,18 @@ impl Asked {
         next
     }
 
+    /// Tells of the parts that were just given up.
+    fn tell_overdue(&mut self, told: &dyn Fn(&Told)) {
+        let mut parts = std::mem::take(&mut self.parts);
+        for part in parts.iter_mut().filter(|part| part.state == State::Overdue) {
+            let limit = Duration::from_millis(part.place.deadline_ms);
+            let absent = Absent::new(Reason::Timeout, did_not_answer_in(&part.place.label, limit));
+            self.tell_part(part, &absent, told);
+            part.told = true;
+        }
+        self.parts = parts;
+    }
+
     /// What is being waited for, for a person.
     fn awaited(&self) -> Vec<String> {
         let parts: Vec<String> = self
@@ -239,15 +361,17 @@ impl Asked {
     }
 
     /// Files what was answered, and for what was not the reason.
-    fn finish(mut self, end: &End, observations: &mut Observations) {
-        let value = self.conclude(end, observations);
+    fn finish(mut self, end: &End, observations: &mut Observations, told: &dyn Fn(&Told)) {
+        let value = self.conclude(end, observations, told);
+        self.tell(Some(&value), told);
         file(observations, &self.request, value, self.took);
     }
 
     /// What was answered, and for what was not the reason. What was asked and hangs or crashes is an incident besides.
-    fn conclude(&mut self, end: &End, observations: &mut Observations) -> Json {
+    fn conclude(&mut self, end: &End, observations: &mut Observations, told: &dyn Fn(&Told)) -> Json {
         let probe = self.request.probe.name;
         let is_command = probe == "command";
+        let waits_for = self.waits_for.clone();
         let mut give_up = |label: &str, part: &str, state: State, since: Option<Instant>, limit: Duration| -> Absent {
             let asked = since.is_some() || matches!(end, End::WorkerDied(_));
             let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
@@ -273,6 +397,10 @@ impl Asked {
                 }
                 (_, End::AllSettled) => (Reason::Failed, "did not answer".into(), false),
             };
+            // What several wait for is one thing to be said of it.
+            if let Some(known) = known_incident(&waits_for, &observations.incidents) {
+                return known;
+            }
             let detail = format!("{label} {what}");
             if incident {
                 let timed_out = reason == Reason::Timeout;
@@ -281,16 +409,21 @@ impl Asked {
             }
             Absent::new(reason, detail)
         };
-        let limit = self.limit();
-        let label = self.request.label();
-        let detail = label.strip_prefix(probe).unwrap_or_default().trim();
+        let mut limit = self.limit();
+        let mut label = self.request.label();
+        let mut detail = label.strip_prefix(probe).unwrap_or_default().trim().to_string();
+        if let Some((thing, _)) = &self.waits_for {
+            (label, detail) = (thing.label.clone(), thing.label.clone());
+            limit = Duration::from_millis(thing.deadline_ms);
+        }
+        let (label, detail) = (label.as_str(), detail.as_str());
         let Some(mut value) = self.value.take() else {
-            return give_up(&label, detail, self.state, self.since, limit).to_json();
+            return give_up(label, detail, self.state, self.since, limit).to_json();
         };
         let open = || self.parts.iter().filter(|part| part.state != State::Settled);
         // Where no part was begun, the probe itself is what hangs or crashes, and that is one incident.
         let whole = open().all(|part| part.since.is_none()) && open().next().is_some();
-        let whole = whole.then(|| give_up(&label, detail, self.state, self.since, limit));
+        let whole = whole.then(|| give_up(label, detail, self.state, self.since, limit));
         for part in open() {
             let label = &part.place.label;
             let absent = match (&whole, part.state) {
@@ -301,9 +434,27 @@ impl Asked {
                 // The whole probe is overdue, or the run ended.
                 (None, _) => give_up(label, label, self.state, part.since, limit),
             };
+            if whole.is_none() {
+                self.tell_part(part, &absent, told);
+            }
             part.place.fill(&mut value, part.place.absent(&absent));
         }
+        if let Some(absent) = whole {
+            self.tell(Some(&absent.to_json()), told);
+        }
         value
+    }
+
+    /// What of it has not answered: its parts, where it is known which.
+    fn unanswered(&self) -> Vec<Unanswered> {
+        let key = self.request.key();
+        let open = self.parts.iter().filter(|part| part.state != State::Settled && part.since.is_some());
+        let parts: Vec<Unanswered> =
+            open.map(|part| Unanswered { key: key.clone(), part: Some(part.place.label.clone()) }).collect();
+        if !parts.is_empty() || self.state == State::Settled {
+            return parts;
+        }
+        self.since.map(|_| Unanswered { key, part: None }).into_iter().collect()
     }
 
     /// Whether something of it may still be running.
@@ -312,6 +463,33 @@ impl Asked {
             || !self.groups.is_empty()
             || self.parts.iter().any(|part| part.state != State::Settled)
     }
+}
+
+fn did_not_answer_in(label: &str, limit: Duration) -> String {
+    format!("{label} did not answer in {}", shown(limit))
+}
+
+/// What has already been said of a thing that several wait for.
+fn known_incident(waits_for: &Option<(Shared, Instant)>, incidents: &[Incident]) -> Option<Absent> {
+    let (thing, _) = waits_for.as_ref()?;
+    let known = incidents.iter().find(|known| known.part == thing.label)?;
+    let reason = if known.timed_out { Reason::Timeout } else { Reason::Failed };
+    Some(Absent::new(reason, known.detail.clone()))
+}
+
+/// A deadline as it is held: in a build for tests a hundredth of its length per percent of `PUNCHLIST_TEST_HURRY`, so
+/// that not every test has to wait for as long as a real driver may take.
+fn hurried(limit: Duration) -> Duration {
+    #[cfg(debug_assertions)]
+    if let Some(percent) = std::env::var("PUNCHLIST_TEST_HURRY").ok().and_then(|text| text.parse::<u32>().ok()) {
+        return limit * percent / 100;
+    }
+    limit
+}
+
+/// What a run was ended by that came to this limit.
+pub(super) fn name_of_limit(limit: Duration) -> String {
+    format!("its deadline of {}", shown(limit))
 }
 
 /// `3 s`, `500 ms`.
@@ -323,31 +501,84 @@ fn shown(duration: Duration) -> String {
 }
 
 impl<'s> Supervisor<'s> {
-    pub(super) fn new(target: &'s Target, limit: Duration, started: Instant, interrupts: &'s Interrupts) -> Self {
-        Supervisor { target, limit, deadline: started + limit, interrupts, noticed: false }
+    pub(super) fn new(
+        target: &'s Target,
+        deadline: &Deadline,
+        interrupts: &'s Interrupts,
+        told: &'s dyn Fn(&Told),
+    ) -> Self {
+        let stuck = StuckWorkers::read(target.root.as_deref());
+        let limit = deadline.limit;
+        let deadline = Some(deadline.end());
+        Supervisor { target, limit, deadline, interrupts, told, noticed: false, idle: None, ran_commands: false, stuck }
+    }
+
+    /// From here on only the deadlines of what is asked count, unless the run is over already.
+    pub(super) fn begin_tests(&mut self) {
+        self.deadline = self.deadline.filter(|deadline| *deadline <= Instant::now());
+    }
+
+    /// How long a request may take.
+    pub(super) fn longest(request: &Request) -> Duration {
+        Asked::new(request.clone()).limit()
     }
 
     /// Asks all requests in one worker. Where the worker dies before all have answered, those that had not are asked
-    /// again, each in a worker of its own, so that the one that killed it costs only itself. Where that dies too, each
-    /// part is asked in one of its own.
+    /// again: what had not been begun together, what had each in a worker of its own, so that the one that killed it
+    /// costs only itself. Where that dies too, each part is asked in one of its own.
     pub(super) fn ask(&mut self, requests: Vec<Request>, observations: &mut Observations) {
+        let requests = self.without_stuck(requests, observations);
         let alone = requests.len() == 1;
-        let (asked, end) = self.ask_worker(requests, observations);
+        let (mut asked, mut end) = self.ask_worker(requests, observations);
+        if matches!(end, End::WorkerDied(_)) {
+            let (begun, rest): (Vec<Asked>, Vec<Asked>) = asked.into_iter().partition(|one| one.since.is_some());
+            self.conclude(begun, end, alone, observations);
+            (asked, end) = self.ask_worker(rest.into_iter().map(|one| one.request).collect(), observations);
+        }
+        self.conclude(asked, end, alone, observations);
+    }
+
+    /// Files what was answered, after asking again what may be asked again.
+    fn conclude(&mut self, asked: Vec<Asked>, end: End, alone: bool, observations: &mut Observations) {
         for mut one in asked {
-            // A command that was started is never started again.
+            // A command that was started is never started again, and what killed one worker that waited for it would
+            // only kill another.
             let once_more = matches!(end, End::WorkerDied(_) | End::Unreadable)
                 && one.state == State::Open
-                && one.groups.is_empty();
+                && one.groups.is_empty()
+                && known_incident(&one.waits_for, &observations.incidents).is_none();
             let mut end = end.clone();
             if once_more && !alone {
                 let (again, its_end) = self.ask_worker(vec![one.request.clone()], observations);
                 (one, end) = (again.into_iter().next().unwrap_or(one), its_end);
             }
-            if once_more && matches!(end, End::WorkerDied(_)) {
+            if once_more && matches!(end, End::WorkerDied(_)) && one.waits_for.is_none() {
                 self.ask_parts(&mut one, observations);
             }
-            one.finish(&end, observations);
+            one.finish(&end, observations, self.told);
         }
+    }
+
+    /// The requests that are worth asking: what an earlier run is still stuck in would only get stuck again.
+    fn without_stuck(&self, requests: Vec<Request>, observations: &mut Observations) -> Vec<Request> {
+        let mut rest = Vec::new();
+        for mut request in requests {
+            let key = request.key();
+            match self.stuck.of(&Unanswered { key: key.clone(), part: None }) {
+                Some(what) => {
+                    let detail = format!("{} {what}", request.label());
+                    let absent = Absent::new(Reason::Timeout, detail.clone());
+                    let (probe, part) = (request.probe.name.to_string(), request.label());
+                    observations.incidents.push(Incident { probe, part, what, detail, timed_out: true });
+                    file(observations, &request, absent.to_json(), Duration::ZERO);
+                }
+                None => {
+                    request.without = self.stuck.parts_of(&key);
+                    rest.push(request);
+                }
+            }
+        }
+        rest
     }
 
     /// Asks the parts of a probe that have not answered, each in a worker of its own.
@@ -366,7 +597,7 @@ impl<'s> Supervisor<'s> {
             if std::mem::take(&mut doubtful) && matches!(end, End::WorkerDied(_)) {
                 return;
             }
-            let answer = asked.conclude(&end, observations);
+            let answer = asked.conclude(&end, observations, self.told);
             let found = answer.pointer(&part.place.pointer).and_then(Json::as_object);
             let fields = match (found, Absent::from_json(&answer)) {
                 (Some(found), None) => {
@@ -381,28 +612,35 @@ impl<'s> Supervisor<'s> {
         one.settle(State::Settled, Instant::now());
     }
 
-    /// One worker, until its end.
+    /// One round of one worker: the one that has answered everything so far, or a new one.
     fn ask_worker(&mut self, requests: Vec<Request>, observations: &mut Observations) -> (Vec<Asked>, End) {
         if requests.is_empty() {
             return (Vec::new(), End::AllSettled);
         }
-        let (sender, receiver) = channel();
-        self.interrupts.tell(Some(sender.clone()));
         let mut asked: Vec<Asked> = requests.into_iter().map(Asked::new).collect();
-        let mut child = match self.start(&asked, sender) {
-            Ok(child) => child,
+        let mut worker = match self.idle.take().map_or_else(|| self.start(), Ok) {
+            Ok(worker) => worker,
             Err(error) => return (asked, End::NotStarted(plain_io_text(&error))),
         };
-        let mut end = self.wait(&mut asked, &receiver);
+        self.interrupts.tell(Some(worker.sender.clone()));
+        let lines: String = asked.iter().map(|one| format!("{}\n", one.request.to_line())).collect();
+        // Where it cannot be told, it has died, and that is heard.
+        let _ = worker.lines.send(lines + "\n");
+        let mut end = self.wait(&mut asked, &worker, observations);
         self.interrupts.tell(None);
-        let status = stop(&mut child, &asked);
+        if matches!(end, End::AllSettled) && !asked.iter().any(Asked::may_run) {
+            worker.given += asked.len();
+            self.idle = Some(worker);
+            return (asked, end);
+        }
+        let status = self.stop(worker, &asked);
         match &mut end {
             End::AllSettled | End::NotStarted(_) => {}
             End::CutShort(by) => {
                 observations.cut_short.get_or_insert(by.clone());
             }
             End::OutOfTime(limit) => {
-                observations.cut_short.get_or_insert(format!("its deadline of {}", shown(*limit)));
+                observations.cut_short.get_or_insert(name_of_limit(*limit));
             }
             End::Unreadable => {}
             End::WorkerDied(how) => *how = how_it_ended(status),
@@ -410,27 +648,26 @@ impl<'s> Supervisor<'s> {
         (asked, end)
     }
 
-    fn start(&self, asked: &[Asked], sender: Sender<Heard>) -> io::Result<Child> {
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("worker");
-        if let Some(root) = &self.target.root {
-            command.arg("--root").arg(root);
-        }
-        if let Some(nvml) = &self.target.nvml {
-            command.arg("--nvml").arg(nvml);
-        }
-        // Its own process group: Ctrl-C at the terminal is for the supervisor to hear.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = match command.spawn() {
+    fn start(&self) -> io::Result<Worker> {
+        let mut child = match self.command("/proc/self/exe".into()).spawn() {
             // Without /proc there is still the path that we were started by.
-            Err(_) => command_by_path(&command)?.spawn()?,
+            Err(_) => self.command(own_path()?).spawn()?,
             Ok(child) => child,
         };
-        let lines: String = asked.iter().map(|one| format!("{}\n", one.request.to_line())).collect();
+        let (lines, told) = channel::<String>();
+        let (sender, heard) = channel();
         let stdin = child.stdin.take();
         let stdout = child.stdout.take();
         // Both ends on threads of their own: a worker that neither reads nor writes must not hold us up.
-        thread::Builder::new().spawn(move || stdin.map(|mut stdin| stdin.write_all(lines.as_bytes())))?;
+        thread::Builder::new().spawn(move || {
+            let Some(mut stdin) = stdin else { return };
+            while let Ok(lines) = told.recv() {
+                if stdin.write_all(lines.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        })?;
+        let listener = sender.clone();
         thread::Builder::new().spawn(move || {
             let Some(stdout) = stdout else { return };
             let mut reader = BufReader::with_capacity(1 << 16, stdout);
@@ -443,24 +680,61 @@ impl<'s> Supervisor<'s> {
                 }
                 // A line that is none of ours ends the conversation: the worker is not to be believed any more.
                 let Ok(event) = serde_json::from_slice(&line) else {
-                    let _ = sender.send(Heard::Unreadable);
+                    let _ = listener.send(Heard::Unreadable);
                     return;
                 };
-                if sender.send(Heard::Event(event)).is_err() {
+                if listener.send(Heard::Event(event)).is_err() {
                     return;
                 }
             }
-            let _ = sender.send(Heard::Closed);
+            let _ = listener.send(Heard::Closed);
         })?;
-        Ok(child)
+        Ok(Worker { child, lines, heard, sender, given: 0 })
     }
 
-    fn wait(&mut self, asked: &mut [Asked], receiver: &Receiver<Heard>) -> End {
-        let notice_at = Instant::now() + NOTICE;
+    /// Takes in one thing that was heard, and tells of what is settled by it; the end, where it is one.
+    fn hear(
+        &mut self,
+        asked: &mut [Asked],
+        heard: Heard,
+        given: usize,
+        observations: &mut Observations,
+    ) -> Option<End> {
+        self.ran_commands |= matches!(heard, Heard::Event(Event::Started { .. }));
+        let number = match &heard {
+            Heard::Event(event) => event.number().wrapping_sub(given),
+            _ => usize::MAX,
+        };
+        let end = hear(asked, heard, given, observations);
+        // A part that is asked alone is told of with its probe.
+        let settled = asked.get_mut(number).filter(|one| one.state == State::Settled && one.request.part.is_none());
+        if let Some(one) = settled {
+            one.tell(None, self.told);
+        }
+        end
+    }
+
+    fn command(&self, program: PathBuf) -> Command {
+        let mut command = Command::new(program);
+        command.arg0(title::reserved()).arg("worker");
+        if let Some(root) = &self.target.root {
+            command.arg("--root").arg(root);
+        }
+        if let Some(nvml) = &self.target.nvml {
+            command.arg("--nvml").arg(nvml);
+        }
+        // Its own process group: Ctrl-C at the terminal is for the supervisor to hear.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+
+    fn wait(&mut self, asked: &mut [Asked], worker: &Worker, observations: &mut Observations) -> End {
+        let began = Instant::now();
+        let mut notice_at = began + if self.deadline.is_some() { NOTICE } else { STILL_RUNS };
         loop {
             // What was said before now is heard before anything is given up: we may have been stopped meanwhile.
-            while let Ok(heard) = receiver.try_recv() {
-                if let Some(end) = hear(asked, heard) {
+            while let Ok(heard) = worker.heard.try_recv() {
+                if let Some(end) = self.hear(asked, heard, worker.given, observations) {
                     return end;
                 }
             }
@@ -468,27 +742,34 @@ impl<'s> Supervisor<'s> {
             if let Some(by) = self.interrupts.received() {
                 return End::CutShort(by.into());
             }
-            if now >= self.deadline {
+            if self.deadline.is_some_and(|deadline| now >= deadline) {
                 return End::OutOfTime(self.limit);
             }
-            let mut wake = self.deadline;
+            let mut wake = self.deadline.unwrap_or(now + STILL_RUNS);
             for one in asked.iter_mut() {
                 wake = one.tick(now).map_or(wake, |due| due.min(wake));
+                one.tell_overdue(self.told);
             }
             if asked.iter().all(|one| one.state != State::Open) {
                 return End::AllSettled;
             }
-            if !self.noticed {
+            if self.deadline.is_none() {
+                if now >= notice_at {
+                    notice_at += STILL_RUNS;
+                    notice(asked, &format!(", for {} min so far", (now - began).as_secs() / 60));
+                }
+                wake = wake.min(notice_at);
+            } else if !self.noticed {
                 if now >= notice_at {
                     self.noticed = true;
-                    notice(asked);
+                    notice(asked, "");
                 } else {
                     wake = wake.min(notice_at);
                 }
             }
-            match receiver.recv_timeout(wake.saturating_duration_since(now)) {
+            match worker.heard.recv_timeout(wake.saturating_duration_since(now)) {
                 Ok(heard) => {
-                    if let Some(end) = hear(asked, heard) {
+                    if let Some(end) = self.hear(asked, heard, worker.given, observations) {
                         return end;
                     }
                 }
@@ -497,14 +778,54 @@ impl<'s> Supervisor<'s> {
             }
         }
     }
+
+    /// Ends a worker and the commands it started; one that cannot die is left behind, and that is noted.
+    fn stop(&self, worker: Worker, asked: &[Asked]) -> Option<ExitStatus> {
+        let Worker { mut child, lines, .. } = worker;
+        drop(lines);
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        if asked.iter().any(Asked::may_run) {
+            for group in asked.iter().flat_map(|one| &one.groups) {
+                if let Some(group) = i32::try_from(*group).ok().and_then(Pid::from_raw) {
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
+            }
+            // First asked, so that it ends what its commands have started.
+            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+        }
+        for last in [false, true] {
+            let patience = Instant::now() + if self.ran_commands && !last { TIDY } else { REAP };
+            while Instant::now() < patience {
+                if let Ok(Some(status)) = child.try_wait() {
+                    return Some(status);
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            if !last {
+                let _ = child.kill();
+            }
+        }
+        let open = asked.iter().flat_map(Asked::unanswered).collect();
+        stuck::leave_behind(child.id(), self.target.root.as_deref(), open);
+        None
+    }
+
+    /// Nothing more will be asked.
+    pub(super) fn end(&mut self) {
+        if let Some(worker) = self.idle.take() {
+            self.stop(worker, &[]);
+        }
+    }
 }
 
-/// Takes in one thing that was heard; the end, where it is one.
-fn hear(asked: &mut [Asked], heard: Heard) -> Option<End> {
+/// Takes in one thing that was heard; the end, where it is one. `given` is how many requests the worker had before.
+fn hear(asked: &mut [Asked], heard: Heard, given: usize, observations: &mut Observations) -> Option<End> {
     match heard {
         Heard::Event(event) => {
-            if let Some(one) = asked.get_mut(event.number()) {
-                one.hear(event, Instant::now());
+            if let Some(one) = event.number().checked_sub(given).and_then(|number| asked.get_mut(number)) {
+                one.hear(event, Instant::now(), observations);
             }
             None
         }
@@ -542,42 +863,15 @@ fn how_it_ended(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// The same command by the path that we were started by, for where /proc is missing.
-fn command_by_path(command: &Command) -> io::Result<Command> {
-    let mut other = Command::new(std::env::current_exe().or_else(|_| {
+/// The path that we were started by, for where /proc is missing.
+pub fn own_path() -> io::Result<PathBuf> {
+    std::env::current_exe().or_else(|_| {
         std::env::args_os().next().map(PathBuf::from).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-    })?);
-    other.args(command.get_args());
-    other.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    Ok(other)
+    })
 }
 
-/// Ends a worker and the commands it started; one that cannot die is abandoned.
-fn stop(child: &mut Child, asked: &[Asked]) -> Option<ExitStatus> {
-    if let Ok(Some(status)) = child.try_wait() {
-        return Some(status);
-    }
-    if asked.iter().any(Asked::may_run) {
-        for group in asked.iter().flat_map(|one| &one.groups) {
-            if let Some(group) = i32::try_from(*group).ok().and_then(Pid::from_raw) {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-        }
-        let _ = child.kill();
-    }
-    let patience = Instant::now() + REAP;
-    while Instant::now() < patience {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    let _ = child.kill();
-    None
-}
-
-/// Says on standard error what is awaited, so that nobody wonders.
-fn notice(asked: &[Asked]) {
+/// Says on standard error what is awaited, so that nobody wonders; `since` is said after it.
+fn notice(asked: &[Asked], since: &str) {
     let names: Vec<String> =
         asked.iter().filter(|one| one.state == State::Open && one.since.is_some()).flat_map(Asked::awaited).collect();
     let shown: Vec<&str> = names.iter().take(4).map(String::as_str).collect();
@@ -585,6 +879,12 @@ fn notice(asked: &[Asked]) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let text = crate::printable::printable(&format!("punchlist: waiting for {}{more}", shown.join(", ")));
-    let _ = writeln!(io::stderr(), "{text}");
+    let mut text = crate::printable::printable(&format!("punchlist: waiting for {}{more}{since}", shown.join(", ")));
+    text.truncate(text.floor_char_boundary(LONGEST_NOTICE));
+    // Nobody may read there, and then writing would wait for ever.
+    let stderr = io::stderr();
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    if !matches!(poll(&mut polled, Some(&Timespec::default())), Ok(0)) {
+        let _ = writeln!(&stderr, "{text}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `command`: what a command on the node prints, and how it ends.
 
+use super::subprocess::Keep;
 use super::{PROBE_DEADLINE, Probe, answer, arguments_of, parse_duration, schema_of};
 use crate::fact::{Absent, Fact};
 use schemars::JsonSchema;
@@ -17,8 +18,14 @@ pub(super) const PROBE: Probe = Probe {
             Absent::failed(format!("timeout: expected a duration such as 10s, found \"{}\"", arguments.timeout))
         })?;
         let cap = arguments.max_output_bytes.min(LONGEST) as usize;
-        let output = source.command(&arguments.argv, timeout, cap, &|group| progress.started(group))?;
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let keep = Keep { each: cap, room: Some(source.printed()) };
+        let output = source.command_fed(&arguments.argv, &[], timeout, keep, &|group| progress.started(group))?;
+        // Lines and JSON are kept beside the text that they are made of.
+        if arguments.parse != Parse::Text && !source.printed().take(output.stdout.len()) {
+            return Err(source.printed().full(&arguments.argv));
+        }
+        let stdout = String::from_utf8(output.stdout)
+            .unwrap_or_else(|not_utf8| String::from_utf8_lossy(not_utf8.as_bytes()).into_owned());
         let ended_by = || Absent::failed(format!("signal {} ended it", output.signal.unwrap_or_default()));
         answer(&Command {
             exit_status: output.exit.ok_or_else(ended_by).into(),
@@ -59,7 +66,8 @@ struct CommandArguments {
     #[schemars(extend("format" = "duration"))]
     timeout: String,
     /// How much is kept of its standard output, and as much of its standard error, in bytes: 1 MiB if left out, at
-    /// most 4 MiB. What prints more than 64 MiB is killed.
+    /// most 4 MiB. What prints more than 64 MiB is killed. Of all commands of a run 8 MiB are kept; the answers of
+    /// those beyond that are absent (failed).
     #[serde(default = "default_max_output_bytes")]
     #[schemars(range(min = 1, max = 4194304))]
     max_output_bytes: u64,
@@ -87,7 +95,7 @@ fn default_max_output_bytes() -> u64 {
 }
 
 /// What a command printed and how it ended. It runs without a shell, in the folder /, with no standard input, with
-/// `LC_ALL=C`, a fixed PATH and HOME for its whole environment. The answer as a whole is absent when there is no such
+/// `LC_ALL=C`, a fixed PATH, HOME and SLURM_CONF for its whole environment. The answer as a whole is absent when there is no such
 /// command (not present), when it may not be executed (denied) and when it did not end in time (timeout).
 #[derive(Debug, Serialize, JsonSchema)]
 struct Command {

@@ -54,6 +54,14 @@ struct Cpu {
     driver: Fact<String>,
     /// How fast the CPUs run and may run.
     frequency: Frequency,
+    /// Whether CPUs may run faster than their base frequency when heat and power allow (intel_pstate/no_turbo, else
+    /// cpufreq/boost). Absent (not_supported) where neither the kernel nor the processor has a switch for it.
+    turbo: Fact<bool>,
+    /// CPUs that the scheduler leaves alone, as ranges (isolated); empty for none.
+    isolated: Fact<String>,
+    /// What lets idle CPUs sleep: `intel_idle`, `acpi_idle`, `none` (cpuidle/current_driver). Absent (not_supported) in
+    /// kernels without.
+    idle_driver: Fact<String>,
     /// Where the kernel takes the time from.
     clock_source: ClockSource,
     /// The distinct microcode versions in use; more than one is a fault (/proc/cpuinfo:microcode). Absent
@@ -92,6 +100,9 @@ struct NumaNode {
     memory_total_bytes: Fact<u64>,
     /// Its memory that nobody uses, in bytes (meminfo:MemFree).
     memory_free_bytes: Fact<u64>,
+    /// How far each node is from it, in the order of their numbers; 10 is its own memory, and 20 takes twice as long
+    /// (distance). Firmware that knows nothing of it gives 10 and 20.
+    distances: Fact<Vec<u64>>,
 }
 
 /// How fast the CPUs run and may run.
@@ -102,6 +113,9 @@ struct Frequency {
     max_mhz: Fact<f64>,
     /// The lowest frequency of the first CPU, in MHz (cpufreq/*/cpuinfo_min_freq).
     min_mhz: Fact<f64>,
+    /// The lowest limit that is set for a CPU, in MHz; somebody may have set it below what the CPU can do
+    /// (cpufreq/*/scaling_max_freq).
+    limit_mhz: Fact<f64>,
     /// The frequency of the CPU that is slowest just now, in MHz; an idle one may well be slow (/proc/cpuinfo:cpu MHz,
     /// else cpufreq/*/scaling_cur_freq).
     lowest_current_mhz: Fact<f64>,
@@ -149,7 +163,14 @@ struct CpuPressure {
 
 fn observe(source: &Source) -> Cpu {
     let cpuinfo = CpuInfo::read(source);
-    let sets = ["online", "possible", "present"].map(|name| text::id_list(source, &format!("{CPUS}/{name}")));
+    let sets = ["online", "possible", "present"].map(|name| {
+        let path = format!("{CPUS}/{name}");
+        // Whoever reads this runs on a CPU.
+        text::id_list(source, &path).and_then(|ids| match ids.is_empty() {
+            true => Err(Absent::failed(format!("{path}: empty"))),
+            false => Ok(ids),
+        })
+    });
     let [online, possible, present] = &sets;
     let count = |set: &Result<BTreeSet<u64>, Absent>| set.clone().map(|ids| ids.len() as u64);
     let cores = cpuinfo.cores(source, online);
@@ -175,19 +196,23 @@ fn observe(source: &Source) -> Cpu {
         threads_per_core: Fact(cores.map(|cores| cores.values().copied().max().unwrap_or_default())),
         smt: Smt {
             active: Fact(source.number::<u8>(&format!("{CPUS}/smt/active")).map(|active| active != 0)),
-            control: Fact(source.line(&format!("{CPUS}/smt/control"))),
+            control: Fact(source.word(&format!("{CPUS}/smt/control"))),
         },
         numa_nodes: Fact(numa_nodes(source)),
         governors: Fact(policies.distinct(source, "scaling_governor")),
-        driver: Fact(policies.first().and_then(|first| source.line(&format!("{first}/scaling_driver")))),
+        driver: Fact(policies.first().and_then(|first| source.word(&format!("{first}/scaling_driver")))),
         frequency: Frequency {
             max_mhz: Fact(policies.first().and_then(|first| mhz(source, &format!("{first}/cpuinfo_max_freq")))),
             min_mhz: Fact(policies.first().and_then(|first| mhz(source, &format!("{first}/cpuinfo_min_freq")))),
-            lowest_current_mhz: first_present([cpuinfo.lowest_mhz(), policies.lowest_mhz(source)]),
+            limit_mhz: Fact(policies.lowest(source, "scaling_max_freq")),
+            lowest_current_mhz: first_present([cpuinfo.lowest_mhz(), policies.lowest(source, "scaling_cur_freq")]),
         },
+        turbo: Fact(turbo(source)),
+        isolated: Fact(source.line(&format!("{CPUS}/isolated"))),
+        idle_driver: Fact(source.word(&format!("{CPUS}/cpuidle/current_driver")).map_err(unless_there)),
         clock_source: ClockSource {
-            current: Fact(source.line(&format!("{CLOCK}/current_clocksource"))),
-            available: Fact(source.line(&format!("{CLOCK}/available_clocksource")).map(|line| words(&line))),
+            current: Fact(source.word(&format!("{CLOCK}/current_clocksource"))),
+            available: Fact(source.word(&format!("{CLOCK}/available_clocksource")).map(|line| words(&line))),
         },
         microcode: Fact(cpuinfo.distinct("microcode")),
         load: load(source),
@@ -264,7 +289,7 @@ impl CpuInfo {
 
     fn lowest_mhz(&self) -> Result<f64, Absent> {
         self.first("cpu MHz")?;
-        let lowest = self.all("cpu MHz")?.filter_map(|mhz| mhz.parse().ok()).reduce(f64::min);
+        let lowest = self.all("cpu MHz")?.filter_map(text::decimal).reduce(f64::min);
         lowest.ok_or_else(|| Absent::failed("/proc/cpuinfo: cpu MHz is no number"))
     }
 
@@ -353,7 +378,7 @@ impl Policies {
 
     /// The distinct values of one file. A policy whose CPUs are all offline has none.
     fn distinct(&self, source: &Source, name: &str) -> Result<Vec<String>, Absent> {
-        let read: Vec<_> = self.all()?.iter().map(|policy| source.line(&format!("{policy}/{name}"))).collect();
+        let read: Vec<_> = self.all()?.iter().map(|policy| source.word(&format!("{policy}/{name}"))).collect();
         let values: BTreeSet<&String> = read.iter().flatten().collect();
         match read.iter().find_map(|value| value.as_ref().err()) {
             Some(absent) if values.is_empty() => Err(absent.clone()),
@@ -361,12 +386,28 @@ impl Policies {
         }
     }
 
-    fn lowest_mhz(&self, source: &Source) -> Result<f64, Absent> {
-        let current = |policy: &String| mhz(source, &format!("{policy}/scaling_cur_freq"));
+    /// The lowest frequency that any policy has in one file. A policy whose CPUs are all offline has none.
+    fn lowest(&self, source: &Source, name: &str) -> Result<f64, Absent> {
+        let current = |policy: &String| mhz(source, &format!("{policy}/{name}"));
         match self.all()?.iter().filter_map(|policy| current(policy).ok()).reduce(f64::min) {
             Some(lowest) => Ok(lowest),
             None => current(self.first()?),
         }
+    }
+}
+
+/// Turbo Boost, or Core Performance Boost.
+fn turbo(source: &Source) -> Result<bool, Absent> {
+    let off = source.number::<u8>(&format!("{CPUS}/intel_pstate/no_turbo")).map(|off| off == 0);
+    let on = source.number::<u8>(&format!("{CPUS}/cpufreq/boost")).map(|on| on != 0);
+    first_present([off.map_err(unless_there), on.map_err(unless_there)]).0
+}
+
+/// The CPUs are there; a file that is missing is a feature that kernel or processor lack.
+fn unless_there(absent: Absent) -> Absent {
+    match absent.reason {
+        Reason::NotPresent => Absent::not_supported(absent.detail),
+        _ => absent,
     }
 }
 
@@ -393,9 +434,19 @@ fn numa_nodes(source: &Source) -> Result<Vec<NumaNode>, Absent> {
             cpus: Fact(text::id_list(source, &format!("{folder}/node{id}/cpulist")).map(|cpus| cpus.len() as u64)),
             memory_total_bytes: bytes("MemTotal:"),
             memory_free_bytes: bytes("MemFree:"),
+            distances: Fact(distances(source, &format!("{folder}/node{id}/distance"))),
         }
     };
     Ok(ids.into_iter().map(node).collect())
+}
+
+/// `10 21 32`.
+fn distances(source: &Source, path: &str) -> Result<Vec<u64>, Absent> {
+    let line = source.line(path)?;
+    let numbers: Option<Vec<u64>> = line.split_whitespace().map(|number| number.parse().ok()).collect();
+    numbers
+        .filter(|numbers| !numbers.is_empty())
+        .ok_or_else(|| Absent::failed(format!("{path}: expected numbers, found \"{}\"", clipped(&line))))
 }
 
 /// A node's meminfo: `Node 0 MemTotal:       263823000 kB`.
@@ -409,7 +460,7 @@ fn load(source: &Source) -> Load {
     let line = source.line("/proc/loadavg");
     let nth = |n: usize| {
         Fact(line.clone().and_then(|line| {
-            let word = line.split_whitespace().nth(n).and_then(|word| word.parse().ok());
+            let word = line.split_whitespace().nth(n).and_then(text::decimal);
             word.ok_or_else(|| Absent::failed(format!("/proc/loadavg: \"{}\"", clipped(&line))))
         }))
     };
@@ -419,7 +470,7 @@ fn load(source: &Source) -> Load {
 fn vulnerabilities(source: &Source) -> Result<BTreeMap<String, Fact<String>>, Absent> {
     let folder = format!("{CPUS}/vulnerabilities");
     let read = |name: String| {
-        let told = source.line(&format!("{folder}/{name}"));
+        let told = source.word(&format!("{folder}/{name}"));
         (name, Fact(told))
     };
     Ok(source.names(&folder)?.into_iter().map(read).collect())
@@ -477,6 +528,20 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_as_a_number_and_is_none_is_absent() {
+        let (_dir, source) = tree(&[
+            ("proc/cpuinfo", "processor\t: 0\ncpu MHz\t\t: inf\n"),
+            ("proc/loadavg", "nan 1e999 -1 1/383 4242\n"),
+            ("proc/pressure/cpu", "some avg10=nan avg60=100.01 avg300=0.00 total=7\n"),
+        ]);
+        let cpu = observe(&source);
+        for absent in [cpu.load.one, cpu.load.five, cpu.load.fifteen, cpu.frequency.lowest_current_mhz] {
+            assert_eq!(absent.0.unwrap_err().reason, Reason::Failed);
+        }
+        assert!(cpu.pressure.some_avg10.0.is_err() && cpu.pressure.some_avg60.0.is_err());
+    }
+
+    #[test]
     fn an_arm_processor_is_named_and_its_topology_comes_from_sys() {
         let cpuinfo = "processor\t: 0\nFeatures\t: fp asimd sve\nCPU implementer\t: 0x41\nCPU part\t: 0xd4f\n\n";
         let topology = "sys/devices/system/cpu/cpu0/topology";
@@ -507,6 +572,8 @@ mod tests {
             (&format!("{node}/node10/cpulist"), "\n"),
             (&format!("{node}/node10/meminfo"), "Node 10 MemTotal:  1 kB\nNode 10 MemFree: x kB\n"),
             (&format!("{node}/node2/cpulist"), "0-3,8\n"),
+            (&format!("{node}/node2/distance"), "10 21\n"),
+            (&format!("{node}/node10/distance"), "10 far\n"),
             (&format!("{node}/possible"), "0-63\n"),
         ]);
         let nodes = numa_nodes(&source).unwrap();
@@ -514,6 +581,8 @@ mod tests {
         assert_eq!((&nodes[0].cpus, &nodes[1].cpus), (&Fact(Ok(5)), &Fact(Ok(0))));
         assert_eq!(nodes[1].memory_total_bytes, Fact(Ok(1024)));
         assert!(nodes[1].memory_free_bytes.0.is_err() && nodes[0].memory_free_bytes.0.is_err());
+        assert_eq!(nodes[0].distances, Fact(Ok(vec![10, 21])));
+        assert_eq!(nodes[1].distances.0.as_ref().unwrap_err().reason, Reason::Failed);
     }
 
     #[test]
@@ -528,5 +597,19 @@ mod tests {
         assert_eq!(cpu.model.0.unwrap_err().reason, Reason::NotPresent);
         assert_eq!(cpu.load.one.0.unwrap_err().reason, Reason::NotPresent);
         assert_eq!(cpu.cores.0.unwrap_err().reason, Reason::NotPresent);
+        assert_eq!(cpu.turbo.0.unwrap_err().reason, Reason::NotSupported);
+    }
+
+    #[test]
+    fn turbo_is_on_or_off_wherever_the_switch_is() {
+        for (file, text, on) in [
+            ("intel_pstate/no_turbo", "0\n", Ok(true)),
+            ("intel_pstate/no_turbo", "1\n", Ok(false)),
+            ("cpufreq/boost", "1\n", Ok(true)),
+            ("cpufreq/boost", "maybe\n", Err(Reason::Failed)),
+        ] {
+            let (_dir, source) = tree(&[(&format!("sys/devices/system/cpu/{file}"), text)]);
+            assert_eq!(turbo(&source).map_err(|absent| absent.reason), on, "{file} {text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `disks`: the drives of this node, and the software RAID on them.
 
 use super::pci::is_address;
-use super::source::Source;
+use super::source::{Source, clipped};
 use super::{PROBE_DEADLINE, Probe, answer, first_present, schema_of};
 use crate::fact::{Absent, Fact, Reason};
 use schemars::JsonSchema;
@@ -89,6 +89,26 @@ struct Raid {
     /// What it is busy with: `idle`, `check`, `resync`, `recover`, `repair`, `reshape`, `frozen` (sync_action). Absent
     /// (not_supported) for levels without redundancy.
     activity: Fact<String>,
+    /// How far it has come with that, in percent (sync_completed). Absent (not_present) while it is idle.
+    activity_percent: Fact<f64>,
+    /// Places where its copies differed when they were last compared (mismatch_cnt). Swap space and files that are
+    /// written meanwhile leave some on raid1 and raid10.
+    mismatches: Fact<u64>,
+    /// The drives in it (dev-*).
+    members: Fact<Vec<RaidMember>>,
+}
+
+/// A drive of an array.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+struct RaidMember {
+    /// Its name: `nvme1n1p3`.
+    name: String,
+    /// Its place in the array. Absent (not_present) for a spare one, and one that was taken out.
+    slot: Fact<u64>,
+    /// `in_sync`, `spare`, `faulty`, `write_mostly`, `blocked`; several with commas between (state).
+    state: Fact<String>,
+    /// Read errors that were corrected (errors).
+    errors: Fact<u64>,
 }
 
 fn observe(source: &Source) -> Result<Vec<Disk>, Absent> {
@@ -204,7 +224,7 @@ fn kind(source: &Source, name: &str, folder: &str, is_raid: bool) -> Result<Disk
 }
 
 fn raid(source: &Source, folder: &str) -> Raid {
-    let read = |file: &str| text(source, &format!("{folder}/md/{file}"));
+    let read = |file: &str| of_array(source, &format!("{folder}/md/{file}"));
     let count = |file: &str| {
         Fact(read(file).and_then(|text| {
             // While an array is reshaped: `3 (2)`.
@@ -218,7 +238,51 @@ fn raid(source: &Source, folder: &str) -> Raid {
         degraded_count: count("degraded"),
         state: Fact(read("array_state")),
         activity: Fact(read("sync_action")),
+        activity_percent: Fact(read("sync_completed").and_then(|text| completed(&text))),
+        mismatches: count("mismatch_cnt"),
+        members: Fact(members(source, &format!("{folder}/md"))),
     }
+}
+
+/// `1048576 / 4194304`, `none`, `delayed`.
+fn completed(text: &str) -> Result<f64, Absent> {
+    if matches!(text, "none" | "delayed") {
+        return Err(Absent::not_present("nothing is being done"));
+    }
+    let parts = text.split_once('/').and_then(|(done, all)| {
+        Some((done.trim().parse::<f64>().ok()?, all.trim().parse::<f64>().ok().filter(|all| *all > 0.0)?))
+    });
+    let (done, all) = parts.ok_or_else(|| Absent::failed(format!("sync_completed: \"{}\"", clipped(text))))?;
+    Ok(done * 100.0 / all)
+}
+
+fn members(source: &Source, folder: &str) -> Result<Vec<RaidMember>, Absent> {
+    let names = source.names(folder)?;
+    let member = |name: &String| {
+        let device = name.strip_prefix("dev-")?;
+        let read = |file: &str| of_array(source, &format!("{folder}/{name}/{file}"));
+        let slot = read("slot").and_then(|slot| match slot.as_str() {
+            "none" => Err(Absent::not_present("it has no place in the array")),
+            slot => slot.parse().map_err(|_| Absent::failed(format!("slot: \"{}\"", clipped(slot)))),
+        });
+        let errors = read("errors")
+            .and_then(|errors| errors.parse().map_err(|_| Absent::failed(format!("errors: \"{}\"", clipped(&errors)))));
+        Some(RaidMember {
+            name: device.to_string(),
+            slot: slot.into(),
+            state: read("state").into(),
+            errors: errors.into(),
+        })
+    };
+    Ok(names.iter().filter_map(member).collect())
+}
+
+/// A file of an array, which not every kind of array has, and which is never empty.
+fn of_array(source: &Source, path: &str) -> Result<String, Absent> {
+    source.word(path).map_err(|absent| match absent.reason {
+        Reason::NotPresent => Absent::not_supported(absent.detail),
+        _ => absent,
+    })
 }
 
 /// A file of a device, which not every device has, and which some leave empty.
@@ -387,5 +451,30 @@ mod tests {
         assert_eq!(disks[1]["size_bytes"]["absent"], "failed");
         assert_eq!(disks[2]["transport"]["absent"], "not_recorded");
         assert_eq!(disks[2]["raid"]["absent"], "not_supported");
+    }
+
+    #[test]
+    fn what_an_array_is_busy_with_and_its_members_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("dev-sda1/state", "in_sync\n"),
+            ("dev-sda1/slot", "0\n"),
+            ("dev-sda1/errors", "3\n"),
+            ("dev-sdb1/state", "spare\n"),
+            ("dev-sdb1/slot", "none\n"),
+            ("dev-sdb1/errors", "x\n"),
+            ("rd0", ""),
+        ] {
+            put(dir.path(), &format!("md/{file}"), text);
+        }
+        let source = Source::dead(dir.path(), Recorded::default());
+        let members = members(&source, "/md").unwrap();
+        assert_eq!((members.len(), &members[0].errors, &members[0].slot), (2, &Fact(Ok(3)), &Fact(Ok(0))));
+        assert_eq!(members[1].slot.0.as_ref().unwrap_err().reason, Reason::NotPresent);
+        assert_eq!(members[1].errors.0.as_ref().unwrap_err().reason, Reason::Failed);
+        assert_eq!((completed("25 / 100"), completed("none").is_err()), (Ok(25.0), true));
+        for garbage in ["", "1 / 0", "a / b", "7"] {
+            assert_eq!(completed(garbage).unwrap_err().reason, Reason::Failed, "{garbage}");
+        }
     }
 }

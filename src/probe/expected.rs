@@ -155,7 +155,8 @@ const NVSWITCHES: &[(&str, u64, u64)] = &[
 ];
 
 /// Where Slurm's configuration lies; the last two are what a node without one was sent.
-const SLURM_FOLDERS: [&str; 4] = ["/etc/slurm", "/etc/slurm-llnl", "/run/slurm/conf", "/var/spool/slurmd/conf-cache"];
+pub(super) const SLURM_FOLDERS: [&str; 4] =
+    ["/etc/slurm", "/etc/slurm-llnl", "/run/slurm/conf", "/var/spool/slurmd/conf-cache"];
 /// More `Include` than any honest configuration has.
 const MOST_INCLUDES: usize = 64;
 
@@ -218,10 +219,10 @@ fn slurm_in(source: &Source, folder: &str, host: &str) -> Result<ExpectedBy, Abs
 }
 
 /// The settings of one line, by their name in lower case.
-type Settings = HashMap<String, String>;
+pub(super) type Settings = HashMap<String, String>;
 
 /// The lines of a configuration of Slurm with those of the files it includes.
-fn lines_of(source: &Source, folder: &str, path: &str) -> Result<Vec<Settings>, Absent> {
+pub(super) fn lines_of(source: &Source, folder: &str, path: &str) -> Result<Vec<Settings>, Absent> {
     let mut lines = Vec::new();
     let mut room = MOST_INCLUDES;
     read_lines(source, folder, path, &mut room, &mut lines)?;
@@ -285,7 +286,7 @@ fn node_gres(lines: &[Settings], host: &str) -> Option<(String, Option<String>)>
 }
 
 /// The GPUs in a Gres: `gpu:h100:8(S:0-1),gpu:a100:2,shard:40`; without a number it is one.
-fn gpus_in_gres(gres: &str) -> Result<u64, Absent> {
+pub(super) fn gpus_in_gres(gres: &str) -> Result<u64, Absent> {
     let mut gpus = 0u64;
     let mut rest = gres;
     while !rest.is_empty() {
@@ -350,7 +351,7 @@ fn range(text: &str) -> Option<(u64, u64)> {
 }
 
 /// Whether a host is among `gpu[001-128,200],login1`, by its whole name or up to the first dot.
-fn names_match(names: &str, host: &str) -> bool {
+pub(super) fn names_match(names: &str, host: &str) -> bool {
     let short = host.split('.').next().unwrap_or(host);
     expressions(names)
         .map(str::trim)

@@ -122,7 +122,7 @@ fn observe(source: &Source, _: &Value, progress: &dyn Progress) -> Result<Value,
     let places: Vec<Place> = places.collect();
     // Starting the library is the first that can hang.
     progress.so_far(&value, &places);
-    let library = source.nvml().map_err(|refusal| refusal.absent.clone());
+    let library = nvml::awaited(source, progress).map_err(|refusal| refusal.absent.clone());
     let parts = pairs.iter().zip(places).map(|(pair, place)| -> Part {
         let library = library.clone();
         (place, Box::new(move || parts::fields(&ask(library?, pair)?)))

@@ -161,6 +161,11 @@ pub(super) fn host_names(source: &Source) -> Vec<Result<String, Absent>> {
     ways
 }
 
+/// The name of the asked node, where it can be told.
+pub fn node_name(source: &Source) -> Option<String> {
+    first_present(host_names(source)).0.ok()
+}
+
 /// A moment as reports write it: `2026-11-22T10:14:03Z`.
 pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -180,7 +185,7 @@ fn boot_time(now: DateTime<Utc>, uptime: u64) -> Result<String, Absent> {
     booted.map(rfc3339).ok_or_else(|| Absent::failed(format!("/proc/uptime: {uptime} seconds")))
 }
 
-fn architecture(source: &Source) -> Result<String, Absent> {
+pub(super) fn architecture(source: &Source) -> Result<String, Absent> {
     match source.recorded() {
         None => Ok(sysinfo::System::cpu_arch()),
         Some(recorded) => {
@@ -301,11 +306,27 @@ fn container_by_traces(source: &Source, groups: &str, told: bool) -> Container {
     let any = |words: &[&str]| words.iter().any(|word| groups.contains(word));
     match () {
         () if source.exists("/run/.containerenv") || any(&["libpod"]) => Container::Podman,
-        () if source.exists("/.dockerenv") || any(&["/docker/", "/docker-"]) => Container::Docker,
+        () if any(&["/docker/", "/docker-"]) => Container::Docker,
+        () if source.exists("/.dockerenv") && !is_a_machine_from_an_image(source) => Container::Docker,
         () if any(&["/lxc/", "/lxc.payload"]) => Container::Lxc,
         () if told => Container::Other,
         () => Container::None,
     }
+}
+
+/// Whether this is a (virtual) machine whose disk was made from a container's image, which brings `/.dockerenv` along:
+/// the kernel's own threads are seen, and the root is a disk. A container that sees the host's processes has a root of
+/// its own kind.
+fn is_a_machine_from_an_image(source: &Source) -> bool {
+    let sees_kernel_threads = source.text("/proc/2/comm").is_ok_and(|name| name.trim() == "kthreadd");
+    // mount id, parent, device, root, mount point, options, optional fields, "-", type, source (proc_pid_mountinfo(5))
+    let is_disk = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        (before.split(' ').nth(4)? == "/")
+            .then(|| after.split(' ').nth(1).is_some_and(|disk| disk.starts_with("/dev/")))
+    };
+    let mounts = source.text("/proc/self/mountinfo").or_else(|_| source.text("/proc/1/mountinfo")).unwrap_or_default();
+    sees_kernel_threads && mounts.lines().filter_map(is_disk).next_back() == Some(true)
 }
 
 #[cfg(test)]
@@ -381,6 +402,13 @@ mod tests {
         };
         assert_eq!(of(&[]), Container::None);
         assert_eq!(of(&[(".dockerenv", "")]), Container::Docker);
+        let (kthreadd, docker) = (("proc/2/comm", "kthreadd\n"), (".dockerenv", ""));
+        let disk =
+            ("proc/self/mountinfo", "22 1 254:0 / / rw - ext4 /dev/root rw\n23 22 0:5 / /dev rw - devtmpfs dev rw\n");
+        let overlay = ("proc/self/mountinfo", "9 8 0:44 / / rw,relatime - overlay overlay rw,lowerdir=/a\n");
+        assert_eq!(of(&[docker, kthreadd, disk]), Container::None);
+        assert_eq!(of(&[docker, kthreadd, overlay]), Container::Docker);
+        assert_eq!(of(&[docker, disk]), Container::Docker);
         assert_eq!(of(&[("run/.containerenv", "")]), Container::Podman);
         assert_eq!(of(&[("run/systemd/container", "systemd-nspawn\n")]), Container::SystemdNspawn);
         assert_eq!(of(&[("run/systemd/container", "new-kind\n")]), Container::Other);

@@ -240,6 +240,9 @@ const SYSCTLS: &[&str] = &[
     "vm.zone_reclaim_mode",
 ];
 
+/// Longer than the name of any module or alias can be (MODULE_NAME_LEN is 56; aliases of devices are longer).
+const LONGEST_MODULE_NAME: usize = 256;
+
 /// Where modules to load at boot are named; of files with the same name the first counts (modules-load.d(5)).
 const MODULES_LOAD: [&str; 5] = [
     "/etc/modules-load.d",
@@ -250,21 +253,27 @@ const MODULES_LOAD: [&str; 5] = [
 ];
 
 fn observe(source: &Source) -> Kernel {
-    let release = source.line("/proc/sys/kernel/osrelease");
-    let command_line = source.line("/proc/cmdline");
-    let loaded = source.text("/proc/modules").and_then(|text| modules(&text));
+    let release = source.word("/proc/sys/kernel/osrelease");
+    let command_line = source.word("/proc/cmdline");
+    let loaded = source.text("/proc/modules").and_then(|text| match text.trim().is_empty() && has_modules(source) {
+        true => Err(Absent::failed("/proc/modules: empty, although modules are loaded")),
+        false => modules(&text),
+    });
     let required = required_modules(source);
     let tainted = source.number::<u64>("/proc/sys/kernel/tainted");
     Kernel {
         missing_modules: Fact(missing_modules(source, &release, &loaded, &required)),
         release: Fact(release),
-        version: Fact(source.line("/proc/sys/kernel/version")),
+        version: Fact(source.word("/proc/sys/kernel/version")),
         options: Fact(command_line.clone().map(|line| options(&line))),
         command_line: Fact(command_line),
         modules: Fact(loaded),
         taint: Taint { flags: Fact(tainted.clone().map(taint_flags)), value: Fact(tainted) },
-        boot_id: Fact(source.line("/proc/sys/kernel/random/boot_id")),
-        sysctl: SYSCTLS.iter().map(|name| (*name, Fact(sysctl::read(source, name)))).collect(),
+        boot_id: Fact(source.word("/proc/sys/kernel/random/boot_id")),
+        sysctl: SYSCTLS
+            .iter()
+            .map(|name| (*name, Fact(sysctl::read(source, name).and_then(|value| not_empty(name, value)))))
+            .collect(),
         open_files: open_files(source),
         threads: Threads {
             count: Fact(thread_count(source)),
@@ -283,8 +292,13 @@ fn observe(source: &Source) -> Kernel {
         iommu_groups: Fact(source.names("/sys/kernel/iommu_groups").map(|groups| groups.len() as u64)),
         entropy_available: Fact(source.number("/proc/sys/kernel/random/entropy_avail")),
         required_modules: Fact(required),
-        tuned_profile: Fact(source.line("/etc/tuned/active_profile")),
+        tuned_profile: Fact(source.word("/etc/tuned/active_profile")),
     }
+}
+
+/// The value of one of the settings above, all of which have one.
+fn not_empty(name: &str, value: String) -> Result<String, Absent> {
+    if value.is_empty() { Err(Absent::failed(format!("{name}: empty"))) } else { Ok(value) }
 }
 
 /// The options of a kernel command line; one with spaces is in double quotes, as the kernel itself reads it.
@@ -295,6 +309,12 @@ fn options(line: &str) -> Vec<String> {
         letter.is_whitespace() && !quoted
     });
     split.filter(|option| !option.is_empty()).map(ToString::to_string).collect()
+}
+
+/// Whether /sys knows a module that was loaded; those that are built into the kernel have no state.
+fn has_modules(source: &Source) -> bool {
+    let names = source.names("/sys/module").unwrap_or_default();
+    names.iter().any(|name| source.exists(&format!("/sys/module/{name}/initstate")))
 }
 
 /// /proc/modules: `nvidia 56717312 345 nvidia_uvm,nvidia_modeset, Live 0x0000000000000000 (POE)`.
@@ -380,7 +400,12 @@ fn required_modules(source: &Source) -> Result<Vec<String>, Absent> {
             Err(absent) => return Err(absent),
         };
         let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
-        required.extend(lines.filter_map(|line| line.split_whitespace().next()).map(ToString::to_string));
+        for name in lines.filter_map(|line| line.split_whitespace().next()) {
+            if name.len() > LONGEST_MODULE_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(Absent::failed(format!("{path}: \"{}\" is no name of a module", clipped(name))));
+            }
+            required.insert(name.to_string());
+        }
     }
     Ok(required.into_iter().collect())
 }

@@ -1,12 +1,14 @@
-//! `kernel_log`: what the NVIDIA driver wrote to the kernel log since boot.
+//! `kernel_log`: what the kernel log says happened since boot.
 
 mod lines;
 mod when;
 
 use super::parts::Progress;
+use super::pci;
 use super::source::{Source, absent_from_io, clipped};
 use super::{PROBE_DEADLINE, Probe, answer, first_present, schema_of};
 use crate::fact::{Absent, Fact, Reason};
+use crate::knowledge::{Class, EventClass, Severity};
 use lines::Lines;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,7 +21,11 @@ pub(super) const PROBE: Probe = Probe {
     deadline: PROBE_DEADLINE,
     answer: schema_of::<KernelLog>,
     arguments: None,
-    ask: |source, _, progress| answer(&observe(source, progress)?),
+    ask: |source, _, progress| {
+        let mut log = observe(source, progress)?;
+        log.name_devices(source);
+        answer(&log)
+    },
 };
 
 const KMSG: &str = "/dev/kmsg";
@@ -36,11 +42,12 @@ const JOURNAL_CAP: usize = 64 << 20;
 /// What is read of a file at a time. A longer line is taken for several.
 const CHUNK: usize = 1 << 20;
 
-/// The kernel log since boot: what the NVIDIA driver and its NVSwitches reported (Xid, SXid and other errors).
+/// The kernel log since boot: what it shows of faults in hardware, drivers, file systems and memory, and most of all what
+/// the NVIDIA driver and its NVSwitches reported (Xid, SXid and other errors).
 ///
 /// It is read from /dev/kmsg. Where that is denied, or has been overwritten from its beginning, the journal is asked
-/// (`journalctl -k -b`), then /var/log/kern.log, /var/log/messages and /var/log/dmesg; the one that reaches back
-/// farthest counts. Absent (denied) when none may be read, which usually takes root.
+/// (`journalctl -k -b`), then /var/log/kern.log and /var/log/messages; the one that reaches back farthest counts. Absent
+/// (denied) when none may be read, which usually takes root.
 #[derive(Debug, Serialize, JsonSchema)]
 struct KernelLog {
     /// Where it was read from.
@@ -64,6 +71,8 @@ struct KernelLog {
     sxids: Vec<Sxid>,
     /// Other lines of the driver that say what is broken, by their first line.
     nvrm_errors: Vec<NvrmError>,
+    /// Everything that happened, of all classes, by its first line.
+    events: Vec<LogEvent>,
     /// Lines of errors that are in none of these lists, because there were more than a thousand different ones.
     left_out_count: u64,
 }
@@ -92,6 +101,20 @@ struct Xid {
     code: u32,
     /// PCI address of the GPU: `0000:9c:00.0`. Absent (failed) where the line's is garbled.
     pci: Fact<String>,
+    /// What it means, in a few words.
+    title: String,
+    /// How bad it is. Words of the line outrank the code.
+    severity: Severity,
+    /// What to do.
+    action: String,
+    /// What it means, in sentences. Absent (not_present) where the code is in no catalogue.
+    meaning: Fact<String>,
+    /// Where the fault is. Absent (not_present) where the code is in no catalogue.
+    fault: Fact<Class>,
+    /// The part of the GPU: `GPC 9 TPC 5 SM 0`, `link 6`, a row of memory. Absent (not_present) where the line names none.
+    unit: Fact<String>,
+    /// What it is a consequence of: `Xid 79`. Absent (not_present) where the log shows no cause.
+    caused_by: Fact<String>,
     /// When it was reported first, in seconds after boot. Absent where the line tells no time.
     seconds: Fact<u64>,
     /// The same, as a moment (RFC 3339, UTC).
@@ -119,6 +142,10 @@ struct Sxid {
     code: u32,
     /// PCI address of the NVSwitch: `0000:6b:00.0`. Absent (failed) where the line's is garbled.
     pci: Fact<String>,
+    /// What it means, in a few words.
+    title: String,
+    /// How bad it is. Words of the line outrank the code.
+    severity: Severity,
     /// Number of the NVSwitch's link. Absent (not_present) where the line names none.
     link: Fact<u32>,
     /// Whether the line calls it fatal. Absent (not_present) where it says neither.
@@ -134,6 +161,55 @@ struct Sxid {
     /// What the line says after the code and whether it is fatal, at most 300 characters.
     message: String,
     /// How many such lines there are.
+    count: u64,
+}
+
+/// Something that happened.
+///
+/// Lines that say the same of the same thing are one entry. Where only their text tells them apart, at most 32 of a kind
+/// are kept; all further ones then count in the last of them.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LogEvent {
+    /// What it is about.
+    class: EventClass,
+    /// The id of the kind of line, which stays when its title is put better: `link.down`, `ib.module` (`punchlist
+    /// explain` knows them). Absent (not_present) for what its code tells.
+    row: Fact<String>,
+    /// The Xid or SXid code. Absent (not_present) for other classes.
+    code: Fact<u32>,
+    /// PCI address of the device, or of the port that reports it: `0000:9c:00.0`. Absent (not_present) where the line
+    /// names none.
+    pci: Fact<String>,
+    /// Name of the device, interface, file system or server: `eth0`, `nvme0`, `sda1`; for an error that a PCIe port
+    /// reports, the PCI address of the device behind it.
+    device: Fact<String>,
+    /// The part of the device: `GPC 9 TPC 5 SM 0`, `link 6`, a DIMM, a CPU.
+    unit: Fact<String>,
+    /// How bad it is.
+    severity: Severity,
+    /// What it is, in a few words.
+    title: String,
+    /// What to do.
+    action: String,
+    /// The first line that says it, at most 300 characters.
+    line: String,
+    /// When it was written first, in seconds after boot. Absent where the line tells no time.
+    seconds: Fact<u64>,
+    /// The same, as a moment (RFC 3339, UTC).
+    time: Fact<String>,
+    /// When it was written last, in seconds after boot.
+    last_seconds: Fact<u64>,
+    /// The same, as a moment (RFC 3339, UTC).
+    last_time: Fact<String>,
+    /// Process id that is blamed or hit. Absent (not_present) where the line names none.
+    pid: Fact<u64>,
+    /// Name of that process.
+    process: Fact<String>,
+    /// What it is a consequence of: `Xid 79`. Absent (not_present) where the log shows no cause.
+    caused_by: Fact<String>,
+    /// What ended it: the server answers again, the driver was loaded again. Absent (not_present) where nothing did.
+    cleared: Fact<String>,
+    /// How often it happened.
     count: u64,
 }
 
@@ -174,12 +250,33 @@ enum NvrmKind {
     ProbeFailed,
     /// Another driver holds a GPU.
     OtherDriver,
-    /// This driver does not support a GPU, or only its open kernel modules do.
+    /// This driver does not support a GPU.
     NotSupported,
+    /// The driver's open kernel modules support a GPU, the proprietary ones, which are loaded, do not.
+    OpenModulesNeeded,
+    /// A GPU lacks its power cable.
+    PowerCable,
+    /// A GPU, or its GSP, still holds the state of an earlier driver or error and has to be reset.
+    ResetNeeded,
+    /// The driver's firmware files are not installed.
+    FirmwareMissing,
     /// The firmware gave a GPU no memory region or interrupt.
     NoResources,
     /// The GPU's own processor (GSP, PMU) stopped or did not start.
     Firmware,
+}
+
+impl KernelLog {
+    /// Says of errors that a PCIe port reports which device is behind it, where the line does not.
+    fn name_devices(&mut self, source: &Source) {
+        for event in self.events.iter_mut().filter(|event| event.class == EventClass::Aer) {
+            if let (Some(port), None) = (event.pci.value(), event.device.value())
+                && let Some(device) = pci::below(source, port)
+            {
+                event.device = Fact(Ok(device));
+            }
+        }
+    }
 }
 
 fn observe(source: &Source, progress: &dyn Progress) -> Result<KernelLog, Absent> {
@@ -203,7 +300,8 @@ fn observe(source: &Source, progress: &dyn Progress) -> Result<KernelLog, Absent
     if kmsg.as_ref().is_ok_and(|log| log.complete) {
         return kmsg;
     }
-    let files = ["/var/log/kern.log", "/var/log/messages", "/var/log/dmesg"];
+    // /var/log/dmesg is written once, after booting: of what happened since it says nothing.
+    let files = ["/var/log/kern.log", "/var/log/messages"];
     let files = files.into_iter().map(|path| file(source, &clock, path));
     let mut refused = Vec::new();
     for other in std::iter::once_with(|| journal(source, &clock, progress)).chain(files) {
@@ -237,7 +335,8 @@ fn reaches_back_farther(other: &KernelLog, kmsg: &KernelLog) -> bool {
 /// The kernel's own log: one record a read (Documentation/ABI/testing/dev-kmsg).
 fn kmsg(source: &Source, clock: &Clock) -> Result<KernelLog, Absent> {
     let mut file = source.open(KMSG)?;
-    let mut lines = Lines::new(clock);
+    let keep = |_: &[u8]| true;
+    let mut lines = Lines::new(clock, &keep, false);
     let mut record = vec![0; LONGEST_RECORD];
     let began = Instant::now();
     while began.elapsed() < KMSG_PATIENCE {
@@ -281,9 +380,9 @@ fn journal(source: &Source, clock: &Clock, progress: &dyn Progress) -> Result<Ke
 /// A log file, however long, a piece at a time.
 fn file(source: &Source, clock: &Clock, path: &str) -> Result<KernelLog, Absent> {
     let mut file = source.open(path)?;
-    let mut lines = Lines::new(clock);
+    let keep = |prefix: &[u8]| is_of_this_boot(clock, prefix);
     // Whoever can write to the system log could otherwise make up what the kernel said.
-    lines.of_the_kernel_only = path.ends_with("messages");
+    let mut lines = Lines::new(clock, &keep, path.ends_with("messages"));
     let mut chunk = vec![0; CHUNK];
     let mut kept = 0;
     loop {
@@ -314,9 +413,15 @@ fn file(source: &Source, clock: &Clock, path: &str) -> Result<KernelLog, Absent>
 
 /// A log that is in memory as a whole.
 fn whole(clock: &Clock, origin: Origin, path: &str, text: &[u8]) -> KernelLog {
-    let mut lines = Lines::new(clock);
+    let keep = |prefix: &[u8]| is_of_this_boot(clock, prefix);
+    let mut lines = Lines::new(clock, &keep, false);
     lines.text(text);
     lines.into_log(origin, path)
+}
+
+/// Whether a line was written since boot, as far as what stands before its message tells.
+fn is_of_this_boot(clock: &Clock, prefix: &[u8]) -> bool {
+    !clock.read(&String::from_utf8_lossy(prefix)).is_some_and(|when| clock.is_before_boot(when))
 }
 
 #[cfg(test)]

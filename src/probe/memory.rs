@@ -38,6 +38,9 @@ struct Memory {
     swap_devices: Fact<Vec<SwapDevice>>,
     /// Reserved huge pages of the default size. Absent (not_supported) in kernels without huge pages.
     hugepages: Hugepages,
+    /// Reserved huge pages of every size (/sys/kernel/mm/hugepages), from the smallest on. Absent (not_supported) in
+    /// kernels without huge pages.
+    hugepage_pools: Fact<Vec<HugepagePool>>,
     /// When programs get huge pages without asking: `always`, `madvise` or `never`
     /// (/sys/kernel/mm/transparent_hugepage/enabled).
     transparent_hugepages: Fact<String>,
@@ -89,6 +92,21 @@ struct Hugepages {
     size_bytes: Fact<u64>,
 }
 
+/// Reserved huge pages of one size.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+struct HugepagePool {
+    /// The size of one in bytes.
+    size_bytes: u64,
+    /// How many there are (nr_hugepages).
+    total: Fact<u64>,
+    /// How many of them nobody uses (free_hugepages).
+    free: Fact<u64>,
+    /// How many of the free ones are promised to somebody (resv_hugepages).
+    reserved: Fact<u64>,
+    /// How many there are beyond the reservation, for as long as they are used (surplus_hugepages).
+    surplus: Fact<u64>,
+}
+
 /// How long work waited for memory, in percent of the time (/proc/pressure/memory).
 #[derive(Debug, Serialize, JsonSchema)]
 struct MemoryPressure {
@@ -107,7 +125,7 @@ fn observe(source: &Source) -> Memory {
     let (total, available, swap_total) = (bytes("MemTotal"), bytes("MemAvailable"), bytes("SwapTotal"));
     Memory {
         free_bytes: bytes("MemFree"),
-        available_percent: text::percent(&available, &total),
+        available_percent: text::share(&available, &total),
         dirty_bytes: bytes("Dirty"),
         slab_unreclaimable_bytes: bytes("SUnreclaim"),
         swap_used_bytes: Fact(swap_total.0.clone().and_then(|total| Ok(total.saturating_sub(bytes("SwapFree").0?)))),
@@ -117,6 +135,7 @@ fn observe(source: &Source) -> Memory {
             free: count("HugePages_Free"),
             size_bytes: bytes("Hugepagesize"),
         },
+        hugepage_pools: Fact(hugepage_pools(source)),
         transparent_hugepages: Fact(text::chosen(source, "/sys/kernel/mm/transparent_hugepage/enabled")),
         hardware_corrupted_bytes: bytes("HardwareCorrupted"),
         oom_kills: Fact(table_number("/proc/vmstat", &source.text("/proc/vmstat"), "oom_kill")),
@@ -135,6 +154,30 @@ fn observe(source: &Source) -> Memory {
     }
 }
 
+fn hugepage_pools(source: &Source) -> Result<Vec<HugepagePool>, Absent> {
+    let folder = "/sys/kernel/mm/hugepages";
+    let names = source.names(folder).map_err(|absent| match absent.reason {
+        Reason::NotPresent => Absent::not_supported("the kernel has no huge pages"),
+        _ => absent,
+    })?;
+    let size = |name: &str| name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok();
+    let mut pools: Vec<HugepagePool> = names
+        .iter()
+        .filter_map(|name| {
+            let count = |file: &str| Fact(source.number(&format!("{folder}/{name}/{file}")));
+            Some(HugepagePool {
+                size_bytes: size(name)?.checked_mul(1024)?,
+                total: count("nr_hugepages"),
+                free: count("free_hugepages"),
+                reserved: count("resv_hugepages"),
+                surplus: count("surplus_hugepages"),
+            })
+        })
+        .collect();
+    pools.sort_by_key(|pool| pool.size_bytes);
+    Ok(pools)
+}
+
 /// The number of one line of a table: `MemTotal:       16303512 kB`, `oom_kill 3`.
 fn table_number(path: &str, table: &Result<String, Absent>, key: &str) -> Result<u64, Absent> {
     let line = table
@@ -149,6 +192,9 @@ fn table_number(path: &str, table: &Result<String, Absent>, key: &str) -> Result
 
 /// /proc/swaps: a heading, then a line a device: path, type, size and use in KiB, priority.
 fn swap_devices(swaps: &str) -> Result<Vec<SwapDevice>, Absent> {
+    if !swaps.starts_with("Filename") {
+        return Err(Absent::failed(format!("/proc/swaps: expected a heading, found \"{}\"", clipped(swaps))));
+    }
     let device = |line: &str| {
         let mut words = line.split_whitespace();
         let name = words.next()?.replace("\\040", " ");
@@ -225,5 +271,23 @@ mod tests {
         assert_eq!(large_free_blocks(text), Ok(10));
         assert_eq!(large_free_blocks("Node 0, zone DMA32 1\n").unwrap_err().reason, Reason::NotSupported);
         assert!(large_free_blocks("Node 0, zone Normal 0 0 0 0 0 0 0 0 x\n").is_err());
+    }
+
+    #[test]
+    fn pools_of_huge_pages_are_listed_by_size() {
+        let pool = |size: &str, file: &str| format!("sys/kernel/mm/hugepages/hugepages-{size}kB/{file}");
+        let (_dir, source) = crate::probe::source::tree_of(
+            &[
+                (&pool("1048576", "nr_hugepages"), "4\n"),
+                (&pool("2048", "nr_hugepages"), "many\n"),
+                (&pool("2048", "surplus_hugepages"), "7\n"),
+                (&pool("x", "nr_hugepages"), "1\n"),
+            ],
+            Default::default(),
+        );
+        let pools = hugepage_pools(&source).unwrap();
+        assert_eq!(pools.iter().map(|pool| pool.size_bytes >> 10).collect::<Vec<_>>(), [2048, 1_048_576]);
+        assert_eq!((&pools[1].total, &pools[0].surplus), (&Fact(Ok(4)), &Fact(Ok(7))));
+        assert_eq!(pools[0].total.0.as_ref().unwrap_err().reason, Reason::Failed);
     }
 }

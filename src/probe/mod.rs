@@ -13,31 +13,66 @@
 //! * It runs in the worker process only, so it may hang; parts that hang on their own are asked with
 //!   [`parts::ask`], each in its own time.
 
+mod bmc;
+mod boot;
+mod cgroups;
 mod command;
+mod containers;
 mod cpu;
+mod dcgm;
 mod disks;
+mod dmi;
+mod dns;
+mod edac;
+mod ethtool;
 mod expected;
+mod fabric_manager;
 mod file;
 mod gpu_pairs;
 mod gpus;
 mod host;
+mod http;
+mod ib_write_bw;
+mod imex;
+mod infiniband;
 mod kernel;
 mod kernel_log;
+mod kubernetes;
+mod limits;
+mod lustre;
+mod machine_checks;
 mod memory;
 mod mounts;
 mod network;
+mod nfs;
 mod nvidia;
+mod nvidia_log;
+mod nvme;
 mod nvml;
+mod nvswitches;
+mod packages;
 pub mod parts;
 mod pci;
 mod pci_names;
+mod pcie;
 mod processes;
+mod rdma;
+mod routes;
 mod services;
+mod slurm;
 pub mod source;
-mod subprocess;
+pub mod subprocess;
 mod sysctl;
+mod talk;
+mod tcp;
 mod text;
+mod thermal;
+mod time_sync;
 mod users;
+mod users_directory;
+mod write_test;
+
+pub use host::node_name;
 
 use crate::fact::{Absent, Fact};
 use parts::Progress;
@@ -47,6 +82,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use source::Source;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a probe may take, unless it says otherwise (design.md, "Observing safely").
@@ -65,6 +101,13 @@ pub struct Probe {
     /// Asks. `arguments` is null for a probe that takes none. What it reports through `progress` is kept even when
     /// it never returns.
     pub ask: fn(source: &Source, arguments: &Value, progress: &dyn Progress) -> Result<Value, Absent>,
+}
+
+impl Probe {
+    /// Whether asking it loads the node.
+    pub fn loads(&self) -> bool {
+        [write_test::PROBE.name, ib_write_bw::PROBE.name].contains(&self.name)
+    }
 }
 
 impl fmt::Debug for Probe {
@@ -87,13 +130,49 @@ pub static PROBES: &[Probe] = &[
     expected::PROBE,
     disks::PROBE,
     network::PROBE,
+    infiniband::PROBE,
+    rdma::PROBE,
+    routes::PROBE,
+    limits::PROBE,
+    cgroups::PROBE,
+    time_sync::PROBE,
+    users_directory::PROBE,
+    containers::PROBE,
+    slurm::PROBE,
+    kubernetes::PROBE,
+    lustre::PROBE,
+    nfs::PROBE,
     nvidia::PROBE,
     gpus::PROBE,
     gpu_pairs::PROBE,
+    nvswitches::PROBE,
+    fabric_manager::PROBE,
+    imex::PROBE,
+    dcgm::PROBE,
+    pcie::PROBE,
+    edac::PROBE,
+    machine_checks::PROBE,
+    dmi::PROBE,
+    thermal::PROBE,
+    nvme::PROBE,
+    boot::PROBE,
+    bmc::PROBE,
     file::PROBE,
     command::PROBE,
     sysctl::PROBE,
+    write_test::PROBE,
+    ib_write_bw::PROBE,
+    users_directory::USER_PROBE,
+    packages::PROBE,
+    dns::PROBE,
+    tcp::PROBE,
+    http::PROBE,
 ];
+
+/// The mount that a path of this machine lies on, with its server; nothing of the mount itself is touched.
+pub fn mounts_under(path: &Path) -> Option<String> {
+    mounts::under(path)
+}
 
 /// The probe called `name`.
 pub fn find(name: &str) -> Option<&'static Probe> {

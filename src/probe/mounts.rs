@@ -7,6 +7,7 @@ use crate::fact::{Absent, Fact, Reason};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) const PROBE: Probe = Probe {
@@ -52,6 +53,9 @@ struct Mount {
     is_pseudo: Fact<bool>,
     /// Whether a program serves it through FUSE; when that program dies, the mount fails.
     is_fuse: Fact<bool>,
+    /// How much waits for that program. Absent (not supported) for other file systems, (denied) for anybody but root and
+    /// who mounted it.
+    fuse: Fact<FuseQueue>,
     /// The machine, or machines, that serve it, by its source. Absent (not supported) for local ones, and for those
     /// whose source names none.
     server: Fact<String>,
@@ -70,6 +74,9 @@ struct Mount {
     /// Whether statvfs(3) answered, within 3 seconds: true; false when it gave an error, such as `stale file handle`;
     /// absent (timeout) when nothing came back. Absent (not supported) for views into the kernel, which are not asked.
     answered: Fact<bool>,
+    /// The system's words for the error that statvfs(3) gave: `stale file handle`, `input/output error`. Absent (not
+    /// present) where it gave none; otherwise as `answered` is.
+    error: Fact<String>,
     /// How much there is and how much is left (statvfs(3)). Absent as `answered` is; (failed), with the system's
     /// words, where that is false.
     space: Fact<MountSpace>,
@@ -102,6 +109,7 @@ struct MountSpace {
 #[derive(Serialize)]
 struct Answer {
     answered: Fact<bool>,
+    error: Fact<String>,
     space: Fact<MountSpace>,
 }
 
@@ -188,6 +196,17 @@ const PSEUDO: &[&str] = &[
     "xenfs",
 ];
 
+/// What waits for the program that serves a file system through FUSE (/sys/fs/fuse/connections/NUMBER).
+#[derive(Debug, Serialize, JsonSchema)]
+struct FuseQueue {
+    /// Requests that it has not answered yet (waiting).
+    waiting_count: u64,
+    /// How many requests may be under way in the background (max_background).
+    background_count: u64,
+    /// From how many on the kernel takes it for congested (congestion_threshold).
+    congested_count: u64,
+}
+
 /// One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)).
 struct Line {
     id: u32,
@@ -201,6 +220,10 @@ struct Line {
 }
 
 impl Line {
+    fn is_fuse(&self) -> bool {
+        self.kind == "fuse" || self.kind == "fuseblk" || self.kind.starts_with("fuse.")
+    }
+
     fn is_read_only(&self) -> bool {
         self.options.iter().any(|option| option == "ro")
     }
@@ -223,6 +246,10 @@ fn observe(source: &Source) -> Result<Vec<Mount>, Absent> {
         let ways = ["/proc/1/mountinfo"].into_iter().chain(own);
         first_present(ways.map(|path| source.text(path))).0?
     };
+    // Something is always mounted: what lists nothing is no list of mounts.
+    if !mountinfo.lines().any(|text| line(text).is_some()) {
+        return Err(Absent::failed("mountinfo names no mount"));
+    }
     let fstab = match source.text("/etc/fstab") {
         Ok(text) => Ok(entries(&text)),
         Err(absent) if absent.reason == Reason::NotPresent => Ok(Vec::new()),
@@ -242,8 +269,11 @@ fn observe(source: &Source) -> Result<Vec<Mount>, Absent> {
         }
     }
     let first_ids: HashSet<u32> = standing_for.into_values().map(|line| line.id).collect();
-    let mut mounts: Vec<Mount> =
-        lines.into_iter().map(|line| mounted(entry(&line.mount_point), !first_ids.contains(&line.id), line)).collect();
+    let one = |line: Line| Mount {
+        fuse: if line.is_fuse() { fuse_queue(source, &line.device) } else { Err(not_fuse()) }.into(),
+        ..mounted(entry(&line.mount_point), !first_ids.contains(&line.id), line)
+    };
+    let mut mounts: Vec<Mount> = lines.into_iter().map(one).collect();
     let mut listed: HashSet<String> = mounts.iter().map(|mount| mount.mount_point.clone()).collect();
     for wanted in fstab.iter().flatten().filter(|entry| entry.wanted) {
         if listed.insert(wanted.mount_point.clone()) {
@@ -255,7 +285,7 @@ fn observe(source: &Source) -> Result<Vec<Mount>, Absent> {
 
 fn mounted(entry: Result<Option<&Entry>, Absent>, is_repeat: bool, line: Line) -> Mount {
     let is_pseudo = PSEUDO.contains(&line.kind.as_str());
-    let is_read_only = line.is_read_only();
+    let (is_read_only, is_fuse) = (line.is_read_only(), line.is_fuse());
     let is_network = NETWORK.contains(&line.kind.strip_prefix("fuse.").unwrap_or(&line.kind))
         || (line.kind == "fuse" && NETWORK.contains(&line.source.as_str()))
         // No list knows every type, and no device is called that.
@@ -274,19 +304,54 @@ fn mounted(entry: Result<Option<&Entry>, Absent>, is_repeat: bool, line: Line) -
         is_repeat: is_repeat.into(),
         is_network: is_network.into(),
         is_pseudo: is_pseudo.into(),
-        is_fuse: (line.kind == "fuse" || line.kind == "fuseblk" || line.kind.starts_with("fuse.")).into(),
+        is_fuse: is_fuse.into(),
         server: server.into(),
         source: line.source.into(),
         kind: line.kind.into(),
         options: line.options.into(),
         answered: if is_pseudo { Fact(Err(not_asked.clone())) } else { parts::pending() },
+        error: if is_pseudo { Fact(Err(not_asked.clone())) } else { parts::pending() },
         space: if is_pseudo { Fact(Err(not_asked)) } else { parts::pending() },
         ..with_fstab(line.mount_point, entry)
     }
 }
 
+fn not_fuse() -> Absent {
+    Absent::not_supported("not served through FUSE")
+}
+
+/// What waits for the program behind a mount; these files are the kernel's own and answer even when that does not.
+fn fuse_queue(source: &Source, device: &str) -> Result<FuseQueue, Absent> {
+    let minor = device.rsplit(':').next().unwrap_or_default();
+    let number = |file: &str| source.number::<u64>(&format!("/sys/fs/fuse/connections/{minor}/{file}"));
+    Ok(FuseQueue {
+        waiting_count: number("waiting")?,
+        background_count: number("max_background")?,
+        congested_count: number("congestion_threshold")?,
+    })
+}
+
 fn missing(entry: &Entry) -> Mount {
     with_fstab(entry.mount_point.clone(), Ok(Some(entry)))
+}
+
+/// The mount that a path of this machine lies on, as a person would name it: `/home, served by nfs1:/home`. Nothing of
+/// the mount itself is touched.
+pub(super) fn under(path: &Path) -> Option<String> {
+    let here = if path.is_absolute() { PathBuf::new() } else { std::fs::read_link("/proc/self/cwd").ok()? };
+    let path = here.join(path);
+    let text = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let holds = |line: &Line| path.starts_with(&line.mount_point);
+    let line = text.lines().filter_map(line).filter(holds).max_by_key(|line| line.mount_point.len())?;
+    Some(label(&mounted(Ok(None), false, line)))
+}
+
+/// What people call a mount.
+fn label(mount: &Mount) -> String {
+    match (mount.is_network.value(), mount.source.value()) {
+        (Some(true), Some(served)) => format!("{}, served by {served}", mount.mount_point),
+        _ => mount.mount_point.clone(),
+    }
 }
 
 /// A mount of which only /etc/fstab is known.
@@ -306,6 +371,7 @@ fn with_fstab(mount_point: String, entry: Result<Option<&Entry>, Absent>) -> Mou
         is_network: absent(),
         is_pseudo: absent(),
         is_fuse: absent(),
+        fuse: absent(),
         server: absent(),
         is_repeat: absent(),
         in_fstab: in_fstab.into(),
@@ -313,6 +379,7 @@ fn with_fstab(mount_point: String, entry: Result<Option<&Entry>, Absent>) -> Mou
         fstab_source: entry.clone().map(|entry| entry.source.clone()).into(),
         fstab_options: entry.map(|entry| entry.options.clone()).into(),
         answered: absent(),
+        error: absent(),
         space: absent(),
         device: None,
     }
@@ -324,11 +391,7 @@ fn part<'a>(source: &'a Source, index: usize, mount: &Mount) -> Option<Part<'a>>
         return None;
     }
     let mount_point = mount.mount_point.clone();
-    let label = match (mount.is_network.value(), mount.source.value()) {
-        (Some(true), Some(served)) => format!("{mount_point}, served by {served}"),
-        _ => mount_point.clone(),
-    };
-    let place = Place::new(format!("/{index}"), &["answered", "space"], label, MOUNT_DEADLINE);
+    let place = Place::new(format!("/{index}"), &["answered", "error", "space"], label(mount), MOUNT_DEADLINE);
     // Below another root a mount may be out of sight: then its folder there shows what lies under it. Subvolumes of
     // btrfs have device numbers of their own.
     let kind = mount.kind.value().cloned().unwrap_or_default();
@@ -337,18 +400,26 @@ fn part<'a>(source: &'a Source, index: usize, mount: &Mount) -> Option<Part<'a>>
     let ask = move || {
         let seen = device.as_ref().map_or(Ok(()), |device| source.is_device(&mount_point, device));
         parts::fields(&match seen.and_then(|()| source.file_system(&mount_point)) {
-            Ok(size) => Answer { answered: true.into(), space: space(size).into() },
-            Err(absent) if absent.reason == Reason::Failed => {
-                Answer { answered: false.into(), space: Fact(Err(absent)) }
+            Ok(size) => {
+                let error = Fact(Err(Absent::not_present("it gave none")));
+                Answer { answered: true.into(), error, space: space(size).into() }
             }
-            Err(absent) => Answer { answered: Fact(Err(absent.clone())), space: Fact(Err(absent)) },
+            Err(absent) if absent.reason == Reason::Failed => {
+                let words = absent.detail.strip_prefix(&format!("{mount_point}: ")).unwrap_or(&absent.detail);
+                Answer { answered: false.into(), error: words.to_string().into(), space: Fact(Err(absent)) }
+            }
+            Err(absent) => Answer {
+                answered: Fact(Err(absent.clone())),
+                error: Fact(Err(absent.clone())),
+                space: Fact(Err(absent)),
+            },
         })
     };
     Some((place, Box::new(ask)))
 }
 
 fn space(size: FileSystemSize) -> MountSpace {
-    let used = size.size_bytes.saturating_sub(size.free_bytes);
+    let used = taken(size.free_bytes, size.size_bytes);
     let inodes = match size.inodes {
         0 => Err(Absent::not_supported("its inodes are not counted")),
         inodes => Ok(inodes),
@@ -357,14 +428,16 @@ fn space(size: FileSystemSize) -> MountSpace {
         size_bytes: size.size_bytes,
         free_bytes: size.free_bytes,
         available_bytes: size.available_bytes,
-        used_percent: percent(used, used.saturating_add(size.available_bytes)).into(),
+        used_percent: used.and_then(|used| percent(used, used.saturating_add(size.available_bytes))).into(),
         inodes_free: inodes.clone().map(|_| size.inodes_free).into(),
-        inodes_used_percent: inodes
-            .clone()
-            .and_then(|inodes| percent(inodes.saturating_sub(size.inodes_free), inodes))
-            .into(),
+        inodes_used_percent: inodes.clone().and_then(|inodes| percent(taken(size.inodes_free, inodes)?, inodes)).into(),
         inodes: inodes.into(),
     }
+}
+
+/// Some file systems in user space make their figures up.
+fn taken(free: u64, all: u64) -> Result<u64, Absent> {
+    all.checked_sub(free).ok_or_else(|| Absent::not_supported(format!("it says that {free} of {all} are free")))
 }
 
 /// To one decimal, so that it reads well in a message.
@@ -524,6 +597,11 @@ half
         fs::create_dir_all(dir.path().join("etc")).unwrap();
         fs::write(dir.path().join("proc/1/mountinfo"), mountinfo).unwrap();
         fs::write(dir.path().join("etc/fstab"), FSTAB).unwrap();
+        let queue = dir.path().join("sys/fs/fuse/connections/53");
+        fs::create_dir_all(&queue).unwrap();
+        for (name, value) in [("waiting", "7\n"), ("max_background", "12\n"), ("congestion_threshold", "9\n")] {
+            fs::write(queue.join(name), value).unwrap();
+        }
         let full = RecordedFileSystem { size_bytes: 1000, free_bytes: 100, inodes: 8, ..Default::default() };
         let gone = |reason, detail: &str| RecordedFileSystem {
             absent: Some(reason),
@@ -554,6 +632,9 @@ half
         assert_eq!((&mounts[2]["type"], &mounts[2]["server"]), (&json!("nfs4"), &json!("nfs1")));
         assert_eq!(mounts[3]["is_network"], true);
         assert_eq!((&mounts[6]["is_fuse"], &mounts[6]["is_network"]), (&json!(true), &json!(true)));
+        let queue = json!({"waiting_count": 7, "background_count": 12, "congested_count": 9});
+        assert_eq!(mounts[6]["fuse"], queue);
+        assert_eq!(mounts[2]["fuse"]["absent"], "not_supported");
     }
 
     #[test]
@@ -580,6 +661,15 @@ half
         assert_eq!(mounts[6]["answered"], false);
         assert_eq!(mounts[6]["space"]["absent"], "failed");
         assert_eq!(mounts[5]["space"]["absent"], "not_recorded");
+    }
+
+    #[test]
+    fn a_file_system_with_more_free_than_there_is_says_nothing_of_what_is_used() {
+        let size =
+            FileSystemSize { size_bytes: 10, free_bytes: 11, available_bytes: 11, inodes: 5, inodes_free: u64::MAX };
+        let space = space(size);
+        assert_eq!(space.used_percent.0.unwrap_err().reason, Reason::NotSupported);
+        assert_eq!(space.inodes_used_percent.0.unwrap_err().reason, Reason::NotSupported);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `network`: the network interfaces of this node.
 
+use super::ethtool::{self, Adapter};
 use super::parts::{self, Part, Place};
 use super::pci::is_address;
-use super::source::Source;
+use super::source::{Source, clipped};
 use super::{PROBE_DEADLINE, Probe, answer, schema_of};
 use crate::fact::{Absent, Fact, Reason};
 use schemars::JsonSchema;
@@ -69,6 +70,9 @@ struct Interface {
     carrier_down_count: Fact<u64>,
     /// What it counted since its driver was loaded.
     statistics: Fact<Statistics>,
+    /// What its driver says of the adapter. Absent (not_supported) for what no device stands behind, (not_recorded) from a
+    /// container with a network of its own.
+    adapter: Fact<Adapter>,
     /// The interfaces it joins, for a bond. Absent (not_supported) for others.
     bond: Fact<Bond>,
 }
@@ -149,6 +153,7 @@ struct Answer {
     speed_mbps: Fact<u64>,
     duplex: Fact<String>,
     statistics: Fact<Statistics>,
+    adapter: Fact<Adapter>,
 }
 
 fn observe(source: &Source) -> Result<Vec<Interface>, Absent> {
@@ -174,7 +179,7 @@ fn interface(source: &Source, name: String) -> Interface {
         kind,
         is_physical,
         is_up: Fact(flags(source, &name).map(|flags| flags & UP != 0)),
-        state: Fact(source.line(&file("operstate"))),
+        state: Fact(source.word(&file("operstate"))),
         carrier: parts::pending(),
         speed_mbps: parts::pending(),
         duplex: parts::pending(),
@@ -187,6 +192,7 @@ fn interface(source: &Source, name: String) -> Interface {
         carrier_changes: Fact(supported(source.number(&file("carrier_changes")))),
         carrier_down_count: Fact(supported(source.number(&file("carrier_down_count")))),
         statistics: parts::pending(),
+        adapter: parts::pending(),
         bond: Fact(match kind {
             InterfaceKind::Bond => Ok(bond(source, &name)),
             _ => Err(Absent::not_supported("no bond")),
@@ -198,15 +204,20 @@ fn interface(source: &Source, name: String) -> Interface {
 /// The part that asks the driver.
 fn part<'a>(source: &'a Source, index: usize, interface: &Interface) -> Part<'a> {
     let name = interface.name.clone();
+    let is_physical = interface.is_physical;
     let is_down = interface.is_up.value() == Some(&false);
-    let fields = ["carrier", "speed_mbps", "duplex", "statistics"];
+    let fields = ["carrier", "speed_mbps", "duplex", "statistics", "adapter"];
     let place = Place::new(format!("/{index}"), &fields, format!("network interface {name}"), INTERFACE_DEADLINE);
     let ask = move || {
         let line = |file: &str| ethernet_only(source.line(&format!("{NET}/{name}/{file}")));
         let no_link = || Absent::not_present("it has no link");
         let carrier = match is_down {
             true => Err(Absent::not_supported("it is down")),
-            false => line("carrier").map(|carrier| carrier == "1"),
+            false => line("carrier").and_then(|carrier| match carrier.as_str() {
+                "1" => Ok(true),
+                "0" => Ok(false),
+                other => Err(Absent::failed(format!("carrier: expected 0 or 1, found \"{}\"", clipped(other)))),
+            }),
         };
         // Some drivers name the last speed of a link that is gone.
         let linked = |value: Result<String, Absent>| match &carrier {
@@ -233,6 +244,10 @@ fn part<'a>(source: &'a Source, index: usize, interface: &Interface) -> Part<'a>
             speed_mbps: Fact(speed),
             duplex: Fact(duplex),
             statistics: Fact(statistics),
+            adapter: Fact(match is_physical {
+                true => ethtool::ask(source, &name),
+                false => Err(Absent::not_supported("no device stands behind it")),
+            }),
         })
     };
     (place, Box::new(ask))
@@ -322,7 +337,7 @@ fn ethernet_only(read: Result<String, Absent>) -> Result<String, Absent> {
 fn bond(source: &Source, name: &str) -> Bond {
     let read = |file: &str| source.line(&format!("{NET}/{name}/bonding/{file}"));
     let slave = |name: &str| BondSlave {
-        mii_status: Fact(source.line(&format!("{NET}/{name}/bonding_slave/mii_status"))),
+        mii_status: Fact(source.word(&format!("{NET}/{name}/bonding_slave/mii_status"))),
         name: name.to_string(),
     };
     // `active-backup 1`

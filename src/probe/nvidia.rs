@@ -17,14 +17,11 @@ pub(super) const PROBE: Probe = Probe {
     answer: schema_of::<Nvidia>,
     arguments: None,
     ask: |source, _, progress| {
-        let place = Place::new("", &["nvml", "confidential"], "the NVIDIA driver library", NVML_DEADLINE);
+        let place = Place::new("", &["nvml", "confidential"], nvml::LIBRARY, nvml::DEADLINE);
         let part: Part = (place, Box::new(|| parts::fields(&from_library(source))));
         Ok(parts::ask(answer(&observe(source))?, vec![part], progress))
     },
 };
-
-/// How long the library may take to start and to answer for itself.
-const NVML_DEADLINE: Duration = Duration::from_secs(20);
 
 /// More excluded GPUs than any node has.
 const MOST_EXCLUDED: u32 = 256;
@@ -149,7 +146,7 @@ fn observe(source: &Source) -> Nvidia {
     Nvidia {
         module_loaded: module_loaded.into(),
         module_version: first_present([
-            source.line("/sys/module/nvidia/version").map_err(without_module),
+            source.word("/sys/module/nvidia/version").map_err(without_module),
             banner().and_then(version_of),
         ]),
         module_kind: banner().and_then(kind_of).into(),

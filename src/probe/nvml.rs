@@ -1,6 +1,7 @@
 //! The library of the NVIDIA driver (NVML): where it is, starting it once, and the calls that `nvml-wrapper` lacks or
 //! gets wrong. All unsafe code of the GPU probes is here.
 
+use super::parts::{Progress, Shared};
 use super::source::Source;
 use crate::fact::{Absent, Reason};
 use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
@@ -126,6 +127,20 @@ struct Handles {
 enum Handle {
     BeingAsked,
     Known(Result<Arc<Device<'static>>, Refusal>),
+}
+
+/// What people call the library: where it hangs, that is one thing to say, however many probes wait for it.
+pub(super) const LIBRARY: &str = "the NVIDIA driver library";
+
+/// How long it may take to start.
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The library, for a probe that has told before what it knows without it.
+pub(super) fn awaited<'s>(source: &'s Source, progress: &dyn Progress) -> Result<&'s Library, &'s Refusal> {
+    progress.waiting(Some(Shared { label: LIBRARY.into(), deadline_ms: DEADLINE.as_millis() as u64 }));
+    let library = source.nvml();
+    progress.waiting(None);
+    library
 }
 
 /// Loads and starts the library. It may hang, crash or print.
@@ -534,19 +549,42 @@ fn fabric_v1(device: &Device) -> Answer<sys::nvmlGpuFabricInfo_v3_t> {
 /// `NVML_ERROR_ARGUMENT_VERSION_MISMATCH`, which the wrapper does not know.
 const VERSION_MISMATCH: u32 = 25;
 
-/// Values of fields (`NVML_FI_…`), each with what it is about (0, or the number of an NVLink), in one call. The wrapper
-/// knows neither negative values nor NVLinks.
+/// Values of fields (`NVML_FI_…`), each with what it is about (0, or the number of an NVLink). The wrapper knows neither
+/// negative values nor NVLinks.
+///
+/// The library leaves some fields as they were when it is asked for them together with certain others, and says of none
+/// of them that something went wrong: seen with 193 to 196 and 270 and 271 on an H100 and an H200 with driver 580.159.
+/// Asked for alone, they are answered. So what was left out is asked for again; what is left out even then is not there.
 pub(super) fn field_values(device: &Device, fields: &[(u32, u32)]) -> Answer<Vec<Answer<i128>>> {
+    let mut values = ask_fields(device, fields)?;
+    for (value, field) in values.iter_mut().zip(fields) {
+        if value.nvmlReturn == UNANSWERED && fields.len() > 1 {
+            match ask_fields(device, std::slice::from_ref(field)) {
+                Ok(alone) => *value = alone[0],
+                Err(error) => value.nvmlReturn = u32::from(error),
+            }
+        }
+    }
+    let answer = |value: &sys::nvmlFieldValue_t| match value.nvmlReturn {
+        UNANSWERED => Err(NvmlError::NotSupported),
+        code => nvml_try(code).and_then(|()| field_value(value)),
+    };
+    Ok(values.iter().map(answer).collect())
+}
+
+/// No return code of NVML: what the library does not fill in must not pass for an answer.
+const UNANSWERED: sys::nvmlReturn_t = u32::MAX;
+
+fn ask_fields(device: &Device, fields: &[(u32, u32)]) -> Answer<Vec<sys::nvmlFieldValue_t>> {
     let scheme = device.nvml().field_id_scheme();
     let mut values: Vec<sys::nvmlFieldValue_t> = vec![zeroed(); fields.len()];
     for (value, (id, scope)) in values.iter_mut().zip(fields) {
         value.fieldId = translated(scheme, *id);
         value.scopeId = *scope;
-        // What the library does not fill in must not pass for an answer.
-        value.nvmlReturn = sys::nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED;
+        value.nvmlReturn = UNANSWERED;
     }
     call!(device, nvmlDeviceGetFieldValues, values.len() as i32, values.as_mut_ptr())?;
-    Ok(values.iter().map(|value| nvml_try(value.nvmlReturn).and_then(|()| field_value(value))).collect())
+    Ok(values)
 }
 
 /// Driver 580.82 gave the fields 251 to 273 new numbers.

@@ -21,6 +21,13 @@ pub trait Progress: Sync {
     fn wants(&self, _place: &Place) -> bool {
         true
     }
+    /// Why this part is not asked at all: it is known to hang.
+    fn refuses(&self, _place: &Place) -> Option<Absent> {
+        None
+    }
+    /// The probe waits for something that others may be waiting for as well, and where it hangs there is one thing to
+    /// be said of it, not one for each of them. `None` when it waits no longer.
+    fn waiting(&self, _thing: Option<Shared>) {}
     /// All that is known without risk, and the parts that are still to be asked.
     fn so_far(&self, value: &Value, pending: &[Place]);
     /// The part at `place` is being asked now: its deadline begins.
@@ -29,6 +36,15 @@ pub trait Progress: Sync {
     fn answered(&self, place: &Place, fields: &Map<String, Value>);
     /// A process group was started; it is to be killed when the worker is.
     fn started(&self, process_group: u32);
+}
+
+/// Something that several probes may wait for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Shared {
+    /// What it is, as a person would name it.
+    pub label: String,
+    /// How long it may take, in milliseconds.
+    pub deadline_ms: u64,
 }
 
 /// Hears nothing: for asking a probe directly, where nobody waits.
@@ -97,8 +113,8 @@ pub fn fields<T: Serialize>(record: &T) -> Result<Map<String, Value>, Absent> {
 
 /// Reports `value`, asks each of `parts` with its closure, and returns the value with every answer in its place.
 /// Returns only when all parts have answered; what they answered until then has been reported through `progress`.
-pub fn ask(value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
-    parts.retain(|(place, _)| progress.wants(place));
+pub fn ask(mut value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
+    keep_wanted(&mut value, &mut parts, progress);
     if parts.is_empty() {
         return value;
     }
@@ -114,14 +130,14 @@ pub fn ask(value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Progress) -> V
             place.fill(&mut unpoisoned(value), fields);
         })
     });
-    run(jobs.collect());
+    run(jobs.collect(), &|| {});
     value.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Like [`ask`], for thousands of parts of which each nearly always answers at once: as long as they do, nothing is
 /// reported, so that a part costs next to nothing. When one stalls, it and all that follow are asked as by [`ask`].
 pub fn ask_quickly(mut value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Progress) -> Value {
-    parts.retain(|(place, _)| progress.wants(place));
+    keep_wanted(&mut value, &mut parts, progress);
     // With a single one there is no haste, and it may be one that crashed.
     if parts.len() <= 1 {
         return ask(value, parts, progress);
@@ -177,6 +193,17 @@ pub fn ask_quickly(mut value: Value, mut parts: Vec<Part<'_>>, progress: &dyn Pr
     })
 }
 
+/// Leaves out the parts that are not to be asked; those that are known to hang say so in their places.
+fn keep_wanted(value: &mut Value, parts: &mut Vec<Part<'_>>, progress: &dyn Progress) {
+    parts.retain(|(place, _)| match progress.refuses(place) {
+        Some(absent) => {
+            place.fill(value, place.absent(&absent));
+            false
+        }
+        None => progress.wants(place),
+    });
+}
+
 /// Where [`ask_quickly`] stands.
 struct Quick<'a> {
     queue: VecDeque<Part<'a>>,
@@ -210,15 +237,16 @@ const MOST_THREADS: usize = 256;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Does all jobs on a few threads. Where those are all stuck, more are started, so that no job waits behind a hung
-/// one. Returns when all are done.
-pub fn run(jobs: Vec<Job<'_>>) {
+/// one, and `stalled` is called from the thread that called this. Returns when all are done.
+pub fn run(jobs: Vec<Job<'_>>, stalled: &dyn Fn()) {
     let total = jobs.len();
     let queue = Mutex::new(VecDeque::from(jobs));
     thread::scope(|scope| {
         let (sender, receiver) = channel();
         let mut threads = 0;
         let mut start = |sender: &Sender<()>| {
-            for _ in 0..THREADS.min(MOST_THREADS - threads) {
+            let waiting = unpoisoned(&queue).len();
+            for _ in 0..THREADS.min(MOST_THREADS - threads).min(waiting) {
                 let (queue, sender) = (&queue, sender.clone());
                 let work = move || {
                     loop {
@@ -248,8 +276,12 @@ pub fn run(jobs: Vec<Job<'_>>) {
         while done < total {
             match receiver.recv_timeout(PATIENCE) {
                 Ok(()) => done += 1,
-                Err(RecvTimeoutError::Timeout) if !unpoisoned(&queue).is_empty() => drop(start(&sender)),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    stalled();
+                    if !unpoisoned(&queue).is_empty() {
+                        start(&sender);
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }

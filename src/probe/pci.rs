@@ -3,7 +3,7 @@
 use super::parts::{self, Part, Place};
 use super::pci_names;
 use super::source::{Source, clipped};
-use super::{PROBE_DEADLINE, Probe, answer, schema_of};
+use super::{PROBE_DEADLINE, Probe, answer, schema_of, text};
 use crate::fact::{Absent, Fact, Reason};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -187,6 +187,15 @@ pub(super) fn nvidia_gpus(source: &Source) -> Result<Vec<String>, Absent> {
     Ok(source.names(DEVICES)?.into_iter().filter(|name| is_address(name)).filter(is_gpu).collect())
 }
 
+/// Addresses of the NVSwitches.
+pub(super) fn nvswitches(source: &Source) -> Result<Vec<String>, Absent> {
+    let is_switch = |address: &String| {
+        let hex = |name: &str| hex_digits(source, &format!("{DEVICES}/{address}/{name}"));
+        hex("vendor").is_ok_and(|vendor| vendor == NVIDIA) && hex("class").is_ok_and(|class| class.starts_with("0680"))
+    };
+    Ok(source.names(DEVICES)?.into_iter().filter(|name| is_address(name)).filter(is_switch).collect())
+}
+
 /// Whether a device's configuration space reads as nothing but ff. It may hang.
 pub(super) fn is_dead(source: &Source, address: &str) -> Result<bool, Absent> {
     // One byte short of the header that everybody may read, because one more than this is asked for.
@@ -262,7 +271,7 @@ fn gts(text: &str) -> Result<f64, Absent> {
     if text.starts_with("Unknown") {
         return Err(Absent::not_present("the device names no speed"));
     }
-    let speed = text.split(' ').next().and_then(|speed| speed.parse::<f64>().ok()).filter(|speed| speed.is_finite());
+    let speed = text.split(' ').next().and_then(text::decimal);
     speed.ok_or_else(|| Absent::failed(format!("expected a speed, found \"{}\"", clipped(text))))
 }
 
@@ -315,6 +324,20 @@ fn parent(source: &Source, address: &str) -> Result<String, Absent> {
         }
         Err(absent) => Err(absent),
     }
+}
+
+/// The device at the other end of a port's link, also when it has gone: a link of PCI Express joins two, and the lower
+/// one is device 0 of its bus. `None` for what is no port, and where another port is below.
+pub(super) fn below(source: &Source, port: &str) -> Option<String> {
+    let folder = format!("{DEVICES}/{port}");
+    let there = source.names(&folder).ok()?.into_iter().find(|name| is_address(name));
+    let Some(there) = there else {
+        let bus: u8 = source.number(&format!("{folder}/secondary_bus_number")).ok()?;
+        let domain = port.split(':').next()?;
+        return Some(format!("{domain}:{bus:02x}:00.0"));
+    };
+    let class = source.line(&format!("{DEVICES}/{there}/class")).ok()?;
+    (!class.starts_with("0x0604")).then_some(there)
 }
 
 /// Slot names by the address of what sits in them, which has no function: `0000:9c:00`.

@@ -3,7 +3,7 @@
 use super::parts::{self, Part, Place};
 use super::source::{Source, clipped};
 use super::users::Names;
-use super::{PROBE_DEADLINE, Probe, answer, first_present, schema_of};
+use super::{PROBE_DEADLINE, Probe, answer, first_present, schema_of, text};
 use crate::fact::{Absent, Fact, Reason};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -115,7 +115,7 @@ fn observe(source: &Source) -> Result<Vec<Process>, Absent> {
     let mut pids: Vec<u32> = source.names("/proc")?.iter().filter_map(|name| name.parse().ok()).collect();
     pids.sort_unstable();
     let uptime = source.line("/proc/uptime").and_then(|line| {
-        let seconds = line.split(' ').next().and_then(|seconds| seconds.parse::<f64>().ok());
+        let seconds = line.split(' ').next().and_then(text::decimal);
         seconds.ok_or_else(|| Absent::failed("/proc/uptime: not what the kernel writes"))
     });
     let users = Names::of_users(source);
@@ -370,6 +370,14 @@ mod tests {
         assert_eq!(processes[0]["memory_bytes"]["absent"], "failed");
         assert_eq!(stat(1, ") ("), Err(Absent::failed("/proc/1/stat: not what the kernel writes")));
         assert!(words(b"\0\0").is_empty());
+    }
+
+    #[test]
+    fn without_an_uptime_nobody_is_new() {
+        for uptime in ["nan 1", "inf 1", "-5 1", ""] {
+            let processes = tree(&[("proc/4242/stat", STAT), ("proc/uptime", uptime)]);
+            assert_eq!(processes[0]["age_seconds"]["absent"], "failed", "{uptime}");
+        }
     }
 
     #[test]

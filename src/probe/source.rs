@@ -3,13 +3,14 @@
 //! All access of all probes goes through [`Source`], so one parser serves the live node, a host seen from inside a
 //! container (`--root /host`) and a dead tree of files (`--root DIR` with `DIR/punchlist-observations.yaml`).
 
+use super::subprocess::{Keep, Room};
 use super::{nvml, subprocess};
 use crate::fact::{Absent, Reason};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
@@ -19,9 +20,14 @@ use std::time::Duration;
 /// The file that makes a folder a dead tree: what files cannot hold.
 pub const OBSERVATIONS_FILE: &str = "punchlist-observations.yaml";
 
+/// The longest text that is read as one line, in bytes: /sys gives a page at most, which is 64 KiB on some machines.
+const LINE_CAP: u64 = 64 << 10;
 /// The most that is read of one text file of /proc, /sys or /etc, in bytes. The largest honest one (`/proc/mounts`
 /// of a node with thousands of mounts) is well below.
 const TEXT_CAP: u64 = 4 << 20;
+
+/// How much of what all commands of checklists printed is kept, in bytes.
+const MOST_PRINTED: usize = 8 << 20;
 
 /// Symbolic links followed before a path counts as a loop; the kernel's own number (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -33,8 +39,11 @@ pub struct Source {
     /// Where folders below another root lead to. Probes read many files of each, and every look-up costs a system
     /// call for each component of the path.
     folders: Mutex<HashMap<PathBuf, PathBuf>>,
+    programs: OnceLock<Result<Vec<(u32, String)>, Absent>>,
     nvml_path: Option<PathBuf>,
     nvml: OnceLock<Result<nvml::Library, nvml::Refusal>>,
+    /// The room for what commands of checklists print.
+    printed: Room,
 }
 
 /// What a dead tree says besides its files: the content of [`OBSERVATIONS_FILE`].
@@ -62,6 +71,93 @@ pub struct Recorded {
     /// The kernel log since boot, as dmesg(1) prints it.
     #[serde(default)]
     pub kernel_log: Option<String>,
+    /// The health logs of NVMe drives by controller (`nvme0`), in hexadecimal digits; zeros at the end may be left out.
+    #[serde(default)]
+    pub nvme_health: BTreeMap<String, String>,
+    /// What servers and sockets answered, by what was asked: `tcp HOST:PORT`, `unix PATH`, `name NAME` or an URL.
+    #[serde(default)]
+    pub answers: BTreeMap<String, RecordedAnswer>,
+    /// What adjtimex(2) said.
+    #[serde(default)]
+    pub clock: Option<RecordedClock>,
+    /// What drivers of network interfaces said to ethtool's questions, by interface.
+    #[serde(default)]
+    pub adapters: BTreeMap<String, RecordedAdapter>,
+}
+
+/// A recorded answer of a server or socket. One without an error was a connection.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedAnswer {
+    /// Why there was none: `connection refused`.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// The status of an HTTP answer.
+    #[serde(default)]
+    pub status: u16,
+    /// The body of an HTTP answer.
+    #[serde(default)]
+    pub body: String,
+    /// The addresses of a name.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// How long it took, in seconds.
+    #[serde(default)]
+    pub took_seconds: f64,
+}
+
+/// A recorded adjtimex(2).
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedClock {
+    /// What it returned: 0 is well, 5 (TIME_ERROR) is not synchronised.
+    #[serde(default)]
+    pub state: i32,
+    /// The flags STA_….
+    #[serde(default)]
+    pub status: i32,
+    /// What is still to be corrected, in nanoseconds.
+    #[serde(default)]
+    pub offset_ns: i64,
+    /// The largest error there can be, in microseconds.
+    #[serde(default)]
+    pub max_error_us: i64,
+    /// The error there probably is, in microseconds.
+    #[serde(default)]
+    pub estimated_error_us: i64,
+    /// The offset of the international atomic time, in seconds; 0 when nobody has set it.
+    #[serde(default)]
+    pub tai_seconds: i32,
+}
+
+/// What the driver of a network interface said, recorded.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedAdapter {
+    /// Whether it negotiates with the other side.
+    #[serde(default)]
+    pub autonegotiates: Option<bool>,
+    /// Speeds that the adapter has, in Mbit/s.
+    #[serde(default)]
+    pub supported_mbps: Option<Vec<u64>>,
+    /// Speeds that it offers.
+    #[serde(default)]
+    pub offered_mbps: Option<Vec<u64>>,
+    /// Speeds that the other side offers.
+    #[serde(default)]
+    pub partner_mbps: Option<Vec<u64>>,
+    /// Places for received packets: as set, and the most there can be.
+    #[serde(default)]
+    pub receive_ring: Option<(u64, u64)>,
+    /// Places for packets to be sent.
+    #[serde(default)]
+    pub send_ring: Option<(u64, u64)>,
+    /// Whether it heeds the other side's wish for a pause, and may wish for one: received, sent.
+    #[serde(default)]
+    pub pause: Option<(bool, bool)>,
+    /// The version of its firmware.
+    #[serde(default)]
+    pub firmware: Option<String>,
 }
 
 /// A recorded statvfs(3): sizes, or why there are none.
@@ -208,7 +304,20 @@ impl Source {
     }
 
     fn new(root: PathBuf, recorded: Option<Recorded>) -> Source {
-        Source { root, recorded, folders: Mutex::default(), nvml_path: None, nvml: OnceLock::new() }
+        Source {
+            root,
+            recorded,
+            folders: Mutex::default(),
+            programs: OnceLock::new(),
+            nvml_path: None,
+            nvml: OnceLock::new(),
+            printed: Room::new(MOST_PRINTED),
+        }
+    }
+
+    /// The room for what commands of checklists print. Each may print a MiB, and a checklist may have a thousand.
+    pub(super) fn printed(&self) -> &Room {
+        &self.printed
     }
 
     /// The same machine, with this file as the library of its NVIDIA driver.
@@ -224,6 +333,69 @@ impl Source {
     /// The library of the NVIDIA driver, started at the first call. May hang for ever, and crash the process.
     pub(super) fn nvml(&self) -> Result<&nvml::Library, &nvml::Refusal> {
         self.nvml.get_or_init(|| nvml::start(self, self.nvml_path())).as_ref()
+    }
+
+    /// Every process by its number, with the name of its program as the kernel cuts it (15 bytes), sorted. Read once:
+    /// several probes look for daemons, and nodes have thousands of processes.
+    pub(super) fn programs(&self) -> Result<&[(u32, String)], Absent> {
+        let read = || {
+            let mut pids: Vec<u32> = self.names("/proc")?.iter().filter_map(|name| name.parse().ok()).collect();
+            pids.sort_unstable();
+            let program = |pid: u32| {
+                let name = self.line(&format!("/proc/{pid}/comm")).ok().or_else(|| {
+                    // A recording may keep no other file with the name.
+                    let stat = self.text(&format!("/proc/{pid}/stat")).ok()?;
+                    Some(stat.split_once('(')?.1.rsplit_once(')')?.0.to_string())
+                });
+                Some((pid, name?))
+            };
+            Ok(pids.into_iter().filter_map(program).collect())
+        };
+        self.programs.get_or_init(read).as_deref().map_err(Clone::clone)
+    }
+
+    /// Whether the network that this process sees is that of the asked machine. A container mostly has one of its own,
+    /// and what is asked from there says nothing of the host.
+    pub fn sees_network(&self) -> Result<(), Absent> {
+        if self.recorded.is_some() || self.is_live() {
+            return Ok(());
+        }
+        let ours = fs::read_link("/proc/self/ns/net").map_err(|error| absent_from_io("/proc/self/ns/net", &error))?;
+        match self.link("/proc/1/ns/net") {
+            Ok(host) if Path::new(&host) == ours => Ok(()),
+            Ok(_) => Err(Absent::new(Reason::NotRecorded, "we run in a network of our own, not in that of the host")),
+            Err(absent) => Err(absent),
+        }
+    }
+
+    /// Whether a socket at `path` takes connections. May hang for as long as its queue is full.
+    pub fn unix_socket(&self, path: &str) -> Result<(), Absent> {
+        if let Some(recorded) = &self.recorded {
+            return match recorded.answers.get(&format!("unix {path}")) {
+                Some(RecordedAnswer { error: Some(error), .. }) => Err(Absent::failed(format!("{path}: {error}"))),
+                Some(_) => Ok(()),
+                None if !self.exists(path) => Err(Absent::not_present(format!("{path}: no such file or folder"))),
+                None => Err(Absent::not_present(format!("whether {path} answers was not recorded"))),
+            };
+        }
+        let connected = std::os::unix::net::UnixStream::connect(self.path(path)?);
+        connected.map(drop).map_err(|error| absent_from_io(path, &error))
+    }
+
+    /// The last `cap` bytes of a file that may be long, as text, without the line that was cut.
+    pub fn tail(&self, path: &str, cap: u64) -> Result<String, Absent> {
+        let mut file = self.open(path)?;
+        let failed = |error: io::Error| absent_from_io(path, &error);
+        let length = file.seek(io::SeekFrom::End(0)).map_err(failed)?;
+        let start = length.saturating_sub(cap);
+        file.seek(io::SeekFrom::Start(start)).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.take(cap).read_to_end(&mut bytes).map_err(failed)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(match text.split_once('\n') {
+            Some((_, whole)) if start > 0 => whole.to_string(),
+            _ => text,
+        })
     }
 
     /// Whether this is the machine we run on, seen from its own root.
@@ -261,25 +433,42 @@ impl Source {
         if self.root == Path::new("/") {
             return Ok(PathBuf::from(path));
         }
-        let asked = Path::new(path);
-        let (Some(folder), Some(name)) = (asked.parent(), asked.file_name()) else {
-            return Ok(self.root.join(self.walk(PathBuf::new(), asked, follow_last)?));
-        };
-        let known = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(folder).cloned();
-        let inside = match known {
-            Some(inside) => inside,
-            None => {
-                let inside = self.walk(PathBuf::new(), folder, true)?;
-                let mut folders = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                folders.insert(folder.to_path_buf(), inside.clone());
-                inside
-            }
-        };
-        Ok(self.root.join(self.walk(inside, Path::new(name), follow_last)?))
+        let (folder, name) = self.folder_and_name(path)?;
+        let Some(name) = name else { return Ok(self.root.join(folder)) };
+        if !follow_last {
+            return Ok(self.root.join(folder).join(name));
+        }
+        Ok(self.root.join(self.walk(folder, Path::new(&name))?))
     }
 
-    /// Goes on from the folder `inside` the root along `path`.
-    fn walk(&self, mut inside: PathBuf, path: &Path, follow_last: bool) -> Result<PathBuf, Absent> {
+    /// The folder that `path` stands in, inside the root, and its name there; none for one that ends in `..`.
+    fn folder_and_name(&self, path: &str) -> Result<(PathBuf, Option<std::ffi::OsString>), Absent> {
+        let mut folders = components(Path::new(path));
+        let name = match folders.first() {
+            Some(last) if last != ".." => Some(folders.remove(0)),
+            _ => None,
+        };
+        folders.reverse();
+        Ok((self.folder(&folders.iter().collect::<PathBuf>())?, name))
+    }
+
+    /// Where a folder leads to inside the root, with every link on the way followed.
+    fn folder(&self, folder: &Path) -> Result<PathBuf, Absent> {
+        let (Some(above), Some(name)) = (folder.parent(), folder.components().next_back()) else {
+            return Ok(PathBuf::new());
+        };
+        let known = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(folder).cloned();
+        if let Some(inside) = known {
+            return Ok(inside);
+        }
+        let inside = self.walk(self.folder(above)?, Path::new(&name))?;
+        let mut folders = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        folders.insert(folder.to_path_buf(), inside.clone());
+        Ok(inside)
+    }
+
+    /// Goes on from the folder `inside` the root along `path`, following links.
+    fn walk(&self, mut inside: PathBuf, path: &Path) -> Result<PathBuf, Absent> {
         let mut rest = components(path);
         let mut links = 0;
         while let Some(component) = rest.pop() {
@@ -289,7 +478,7 @@ impl Source {
             }
             let next = inside.join(&component);
             match fs::read_link(self.root.join(&next)) {
-                Ok(target) if follow_last || !rest.is_empty() => {
+                Ok(target) => {
                     links += 1;
                     if links > MAX_LINKS {
                         let text = format!("{}: too many levels of symbolic links", path.display());
@@ -321,8 +510,14 @@ impl Source {
         self.refused(path)?;
         // Not blocking: what is named may be a pipe that nobody writes to.
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-        let real = self.path(path)?;
-        let opened = File::options().read(true).custom_flags(flags.bits() as i32).open(real);
+        let open = |real: &Path, flags: rustix::fs::OFlags| {
+            File::options().read(true).custom_flags(flags.bits() as i32).open(real)
+        };
+        // Below another root hardly any file is a link, so that looking first would be one call too many for each.
+        let mut opened = open(&self.resolve(path, false)?, flags | rustix::fs::OFlags::NOFOLLOW);
+        if opened.as_ref().is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())) {
+            opened = open(&self.path(path)?, flags);
+        }
         opened.map_err(|error| absent_from_io(path, &error))
     }
 
@@ -346,8 +541,27 @@ impl Source {
     }
 
     /// The text of a file without the white space around it, as the one-value files of /sys and /proc/sys want it.
+    ///
+    /// Garbage is no text: what a device that is failing returns must not be taken for a word nobody knows.
     pub fn line(&self, path: &str) -> Result<String, Absent> {
-        Ok(self.text(path)?.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_string())
+        let (bytes, true) = self.bytes(path, LINE_CAP)? else {
+            return Err(Absent::failed(format!("{path}: longer than {} KiB", LINE_CAP >> 10)));
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+        // A letter of another alphabet in a maker's name is no garbage, and the ends of several values are none.
+        let is_odd =
+            |c: &char| *c == char::REPLACEMENT_CHARACTER || (c.is_control() && !matches!(c, '\0' | '\t' | '\n' | '\r'));
+        if text.chars().filter(is_odd).count() * 4 > text.chars().count() {
+            return Err(Absent::failed(format!("{path}: holds no text")));
+        }
+        Ok(text.to_string())
+    }
+
+    /// As [`Source::line`], for files that never hold nothing.
+    pub fn word(&self, path: &str) -> Result<String, Absent> {
+        let line = self.line(path)?;
+        if line.is_empty() { Err(Absent::failed(format!("{path}: empty"))) } else { Ok(line) }
     }
 
     /// A file that holds one number (or anything else that reads itself from text).
@@ -361,7 +575,8 @@ impl Source {
         self.refused(path)?;
         let absent = |error: io::Error| absent_from_io(path, &error);
         let mut names = Vec::new();
-        for entry in fs::read_dir(self.path(path)?).map_err(absent)? {
+        let folder: PathBuf = components(Path::new(path)).iter().rev().collect();
+        for entry in fs::read_dir(self.root.join(self.folder(&folder)?)).map_err(absent)? {
             names.push(entry.map_err(absent)?.file_name().to_string_lossy().into_owned());
         }
         names.sort();
@@ -441,9 +656,21 @@ impl Source {
         output_cap: usize,
         started: &dyn Fn(u32),
     ) -> Result<subprocess::Output, Absent> {
+        self.command_fed(argv, &[], timeout, Keep { each: output_cap, room: None }, started)
+    }
+
+    /// Like [`Source::command`], with a short text on the command's standard input.
+    pub fn command_fed(
+        &self,
+        argv: &[String],
+        input: &[u8],
+        timeout: Duration,
+        keep: Keep,
+        started: &dyn Fn(u32),
+    ) -> Result<subprocess::Output, Absent> {
         let Some(recorded) = &self.recorded else {
             let root = (self.root != Path::new("/")).then_some(self.root.as_path());
-            return subprocess::run(argv, root, timeout, output_cap, started);
+            return subprocess::run(argv, input, root, timeout, keep, started);
         };
         let Some(found) = recorded.commands.iter().find(|command| command.argv == argv) else {
             return Err(Absent::not_present(format!("`{}` was not recorded", argv.join(" "))));
@@ -505,7 +732,12 @@ pub fn plain_io_text(error: &io::Error) -> String {
 
 /// A value short enough for a message.
 pub fn clipped(text: &str) -> String {
-    match text.char_indices().nth(60) {
+    clipped_to(60, text)
+}
+
+/// What a tool said of its failure, in so many characters at most.
+pub fn clipped_to(most: usize, text: &str) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_string(),
     }

@@ -4,15 +4,17 @@ use super::source::plain_io_text;
 use crate::fact::{Absent, Reason};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid};
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,8 +28,12 @@ const REAP: Duration = Duration::from_millis(500);
 const LINGER: Duration = Duration::from_millis(100);
 /// The most a command may print before it is taken for a runaway, in bytes.
 const FLOOD: u64 = 64 << 20;
+/// What every stream may hold beside the room that commands share, in bytes: who prints little is not crowded out.
+const FREE: usize = 4096;
 /// The longest wait between two looks at whether the command has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// What every pipe holds before writing to it blocks: a page (pipe(7)).
+const LONGEST_INPUT: usize = 4096;
 /// The longest timeout there is; a longer one would only overflow the clock.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -48,24 +54,64 @@ pub struct Output {
     pub took: Duration,
 }
 
-/// Runs `argv`, inside `root` when there is one, and keeps at most `output_cap` bytes of each of its streams.
-/// `started` hears its process group. Once it runs, this returns within `timeout` and a second, even when the
-/// command cannot be killed.
+/// How much is kept of what a command prints.
+#[derive(Clone, Copy)]
+pub struct Keep<'a> {
+    /// Of each of its two streams, in bytes.
+    pub each: usize,
+    /// What it shares with other commands, if anything.
+    pub room: Option<&'a Room>,
+}
+
+/// How much is kept of what several commands print together, in bytes. It is taken while they print: nobody knows how
+/// many run at a time.
+pub struct Room {
+    size: usize,
+    left: AtomicUsize,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    pub fn new(size: usize) -> Room {
+        Room { size, left: AtomicUsize::new(size) }
+    }
+
+    /// Takes so many bytes of it, if they are there.
+    pub fn take(&self, bytes: usize) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    /// Why there is no answer of a command that found no room.
+    pub fn full(&self, argv: &[String]) -> Absent {
+        Absent::failed(format!(
+            "`{}`: what the commands of this run print has more than {} MiB together; keep less of each \
+             (max_output_bytes)",
+            argv.join(" "),
+            self.size >> 20
+        ))
+    }
+}
+
+/// Runs `argv`, with `input` (at most 4 KiB, which every pipe holds) to read, inside `root` when there is one. `started`
+/// hears its process group. Once it runs, this returns within `timeout` and a second, even when the command cannot be
+/// killed.
 pub fn run(
     argv: &[String],
+    input: &[u8],
     root: Option<&Path>,
     timeout: Duration,
-    output_cap: usize,
+    keep: Keep,
     started: &dyn Fn(u32),
 ) -> Result<Output, Absent> {
     let began = Instant::now();
-    let mut child = spawn(argv, root)?;
+    look_after_children();
+    let mut child = spawn(argv, input, root)?;
     let group = Pid::from_child(&child);
     started(child.id());
 
     let deadline = began + timeout.min(LONGEST);
-    let mut stdout = Stream::new(child.stdout.take().map(OwnedFd::from), output_cap);
-    let mut stderr = Stream::new(child.stderr.take().map(OwnedFd::from), output_cap);
+    let mut stdout = Stream::new(child.stdout.take().map(OwnedFd::from), keep);
+    let mut stderr = Stream::new(child.stderr.take().map(OwnedFd::from), keep);
     let mut ended: Option<Instant> = None;
     let mut sent: Option<(Signal, Instant)> = None;
     let mut given_up: Option<Absent> = None;
@@ -114,27 +160,116 @@ pub fn run(
         let _ = child.try_wait();
         return Err(absent);
     }
+    if let Some(room) = keep.room.filter(|_| stdout.crowded_out || stderr.crowded_out) {
+        let _ = child.try_wait();
+        return Err(room.full(argv));
+    }
     let status = child.wait().map_err(|error| Absent::failed(plain_io_text(&error)))?;
     Ok(Output {
         exit: status.code(),
         signal: status.signal(),
         truncated: stdout.truncated() || stderr.truncated(),
-        stdout: stdout.kept,
-        stderr: stderr.kept,
+        stdout: std::mem::take(&mut stdout.kept),
+        stderr: std::mem::take(&mut stderr.kept),
         took: began.elapsed(),
     })
 }
 
-fn spawn(argv: &[String], root: Option<&Path>) -> Result<Child, Absent> {
+/// Makes this process answer for everything that its commands start: what they leave behind becomes a child of this
+/// process, and is ended with it. That is done when the first command is started; most runs start none.
+fn look_after_children() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustix::process::set_child_subreaper(Pid::from_raw(1));
+        // TERM comes from the supervisor, or from the kernel when there is no supervisor any more.
+        let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM]) else { return };
+        let _ = thread::Builder::new().spawn(move || {
+            if signals.forever().next().is_some() {
+                end_children();
+                // Without taking anything apart: other threads may hang.
+                // SAFETY: this only ends the process.
+                unsafe { libc::_exit(128 + signal_hook::consts::SIGTERM) };
+            }
+        });
+    });
+}
+
+/// Kills all processes that this one has started, and what those have started.
+pub fn end_children() {
+    // What is killed hands its own children on to us. A process that starts others faster than this is no command that
+    // anybody wrote; nobody waits for that.
+    for _ in 0..16 {
+        let children = children();
+        if children.is_empty() {
+            return;
+        }
+        for child in children {
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+            let _ = rustix::process::waitpid(Some(child), WaitOptions::NOHANG);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Closes every file from this number on. What may be left behind for ever must not keep open what somebody else waits
+/// for: the pipe to the next command of a pipeline, the lock of a cron job.
+pub fn close_from(first: i32) {
+    // SAFETY: the caller has opened none of these files and so uses none.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, i32::MAX, 0) } == 0 {
+        return;
+    }
+    // Before Linux 5.9.
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for file in open.into_iter().filter(|file| *file >= first) {
+        // SAFETY: as above. The folder that was just read is among them, and closed already.
+        unsafe { libc::close(file) };
+    }
+}
+
+/// The children of this process; none where /proc does not tell.
+fn children() -> Vec<Pid> {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let texts: Vec<String> = texts.collect();
+    // Kernels without CONFIG_PROC_CHILDREN, as that of RHEL 7, have no such list.
+    if texts.is_empty() {
+        return children_of(std::process::id());
+    }
+    let ids = texts.iter().flat_map(|text| text.split_whitespace()).filter_map(|id| id.parse().ok());
+    ids.filter_map(Pid::from_raw).collect()
+}
+
+/// The processes that have this one for their parent, found among all (proc_pid_stat(5), field 4).
+fn children_of(parent: u32) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+    let is_child = |id: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok();
+        // The name in brackets may hold anything, brackets too.
+        let found = stat.and_then(|stat| stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok());
+        found == Some(parent)
+    };
+    ids.filter(is_child).filter_map(Pid::from_raw).collect()
+}
+
+fn spawn(argv: &[String], input: &[u8], root: Option<&Path>) -> Result<Child, Absent> {
     let [program, arguments @ ..] = argv else {
         return Err(Absent::failed("no command was given"));
     };
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("LC_ALL", "C").env("PATH", PATH);
-    if let Some(home) = std::env::var_os("HOME") {
-        command.env("HOME", home);
+    // Where a person's tools keep what is theirs, and where a site keeps its Slurm.
+    for name in ["HOME", "SLURM_CONF"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command
+        .stdin(stdin(input).map_err(|error| Absent::failed(plain_io_text(&error)))?)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
     // SAFETY: between fork and exec one system call is made. The thread that started the command waits for its end, so
     // the command outlives it only when the whole process is killed.
     unsafe {
@@ -168,6 +303,19 @@ fn spawn(argv: &[String], root: Option<&Path>) -> Result<Child, Absent> {
     })
 }
 
+/// What the command reads: nothing, or a pipe that is filled before it starts, so that nobody has to feed it.
+fn stdin(input: &[u8]) -> io::Result<Stdio> {
+    if input.is_empty() {
+        return Ok(Stdio::null());
+    }
+    if input.len() > LONGEST_INPUT {
+        return Err(io::Error::other("longer input than a pipe is sure to hold"));
+    }
+    let (reader, mut writer) = io::pipe()?;
+    writer.write_all(input)?;
+    Ok(Stdio::from(reader))
+}
+
 /// Whether the command has ended. It is not reaped yet, so that its number still stands for its process group.
 fn has_ended(pid: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -175,16 +323,18 @@ fn has_ended(pid: Pid) -> bool {
 }
 
 /// One stream of a command: the pipe while it is open, and what was kept of it.
-struct Stream {
+struct Stream<'a> {
     pipe: Option<File>,
     kept: Vec<u8>,
-    cap: usize,
+    keep: Keep<'a>,
+    /// Whether there was no room for it beside what other commands print.
+    crowded_out: bool,
     printed: u64,
 }
 
-impl Stream {
-    fn new(pipe: Option<OwnedFd>, cap: usize) -> Stream {
-        Stream { pipe: pipe.map(File::from), kept: Vec::new(), cap, printed: 0 }
+impl<'a> Stream<'a> {
+    fn new(pipe: Option<OwnedFd>, keep: Keep<'a>) -> Stream<'a> {
+        Stream { pipe: pipe.map(File::from), kept: Vec::new(), keep, crowded_out: false, printed: 0 }
     }
 
     fn truncated(&self) -> bool {
@@ -196,19 +346,49 @@ impl Stream {
         let Some(pipe) = &mut self.pipe else { return };
         match pipe.read(buffer) {
             Ok(count) if count > 0 => {
-                let keep = count.min(self.cap - self.kept.len());
-                self.kept.extend_from_slice(&buffer[..keep]);
                 self.printed += count as u64;
+                self.keep(&buffer[..count]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             _ => self.pipe = None,
         }
     }
+
+    /// Keeps what there is room for. What finds none gives back what it had: nobody can use half of it.
+    fn keep(&mut self, printed: &[u8]) {
+        let more = if self.crowded_out { 0 } else { printed.len().min(self.keep.each - self.kept.len()) };
+        let counted = counted(self.kept.len() + more) - counted(self.kept.len());
+        if self.keep.room.is_some_and(|room| !room.take(counted)) {
+            self.crowded_out = true;
+            self.give_back();
+        } else {
+            self.kept.extend_from_slice(&printed[..more]);
+        }
+    }
+
+    fn give_back(&mut self) {
+        let kept = std::mem::take(&mut self.kept);
+        if let Some(room) = self.keep.room {
+            room.left.fetch_add(counted(kept.len()), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Stream<'_> {
+    /// What nobody has taken is no longer kept.
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// How much of so many bytes of a stream counts as kept.
+fn counted(length: usize) -> usize {
+    length.saturating_sub(FREE)
 }
 
 /// Waits until one of the streams has something, at most for `wait`, and reads it. Whether there was anything.
-fn wait_and_read(streams: [&mut Stream; 2], wait: Duration) -> bool {
-    let mut open: Vec<&mut Stream> = streams.into_iter().filter(|stream| stream.pipe.is_some()).collect();
+fn wait_and_read(streams: [&mut Stream<'_>; 2], wait: Duration) -> bool {
+    let mut open: Vec<&mut Stream<'_>> = streams.into_iter().filter(|stream| stream.pipe.is_some()).collect();
     let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
     let mut polled: Vec<PollFd> =
         open.iter().filter_map(|stream| stream.pipe.as_ref()).map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
@@ -231,11 +411,23 @@ mod tests {
 
     fn run_for(argv: &[&str], timeout: Duration) -> Result<Output, Absent> {
         let argv: Vec<String> = argv.iter().map(ToString::to_string).collect();
-        run(&argv, None, timeout, 1024, &|_| {})
+        run(&argv, &[], None, timeout, Keep { each: 1024, room: None }, &|_| {})
     }
 
     fn shell(script: &str) -> Result<Output, Absent> {
         run_for(&["sh", "-c", script], Duration::from_secs(10))
+    }
+
+    #[test]
+    fn children_are_found_with_and_without_a_list_of_them() {
+        let mut child = Command::new("sleep").arg("10").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        for found in [children(), children_of(std::process::id())] {
+            assert!(found.contains(&pid), "{found:?}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!children_of(std::process::id()).contains(&pid));
     }
 
     #[test]
@@ -249,7 +441,8 @@ mod tests {
 
     #[test]
     fn a_command_sees_a_small_known_world() {
-        let output = shell("env | sort | grep -v -e ^HOME= -e ^_= -e ^PWD= -e ^SHLVL=; pwd; wc -c").unwrap();
+        let output =
+            shell("env | sort | grep -v -e ^HOME= -e ^SLURM_CONF= -e ^_= -e ^PWD= -e ^SHLVL=; pwd; wc -c").unwrap();
         let expected = format!("LC_ALL=C\nPATH={PATH}\n/\n0\n");
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
     }
@@ -271,6 +464,31 @@ mod tests {
     }
 
     #[test]
+    fn what_finds_no_room_gives_back_what_it_had() {
+        let room = Room::new(100);
+        let print = |bytes: usize| {
+            let argv = ["head", "-c", &bytes.to_string(), "/dev/zero"].map(str::to_string);
+            let keep = Keep { each: 1 << 20, room: Some(&room) };
+            run(&argv, &[], None, Duration::from_secs(10), keep, &|_| {}).map(|output| output.stdout.len())
+        };
+        assert_eq!(print(FREE + 60), Ok(FREE + 60));
+        let crowded_out = print(FREE + 200_000).unwrap_err();
+        assert!(crowded_out.detail.contains("max_output_bytes"), "{crowded_out:?}");
+        assert_eq!((print(FREE), print(FREE + 40)), (Ok(FREE), Ok(FREE + 40)));
+        assert!(print(FREE + 1).is_err());
+    }
+
+    #[test]
+    fn a_command_reads_what_it_is_given_and_then_the_end() {
+        let argv = ["wc", "-c"].map(str::to_string);
+        let keep = Keep { each: 64, room: None };
+        let output = run(&argv, b"12345", None, Duration::from_secs(10), keep, &|_| {}).unwrap();
+        assert_eq!(output.stdout, b"5\n");
+        let too_long = run(&argv, &[b'x'; 5000], None, Duration::from_secs(10), keep, &|_| {}).unwrap_err();
+        assert_eq!(too_long.reason, Reason::Failed);
+    }
+
+    #[test]
     fn a_runaway_printer_is_killed() {
         let absent = run_for(&["yes"], Duration::from_secs(60)).unwrap_err();
         assert_eq!(absent, Absent::failed("`yes` printed more than 64 MiB"));
@@ -280,8 +498,9 @@ mod tests {
     fn a_command_that_ignores_term_is_killed_and_reported_as_out_of_time() {
         let began = Instant::now();
         let group = std::cell::Cell::new(0);
+        let keep = Keep { each: 1024, room: None };
         let argv = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"].map(str::to_string);
-        let absent = run(&argv, None, Duration::from_millis(200), 1024, &|id| group.set(id)).unwrap_err();
+        let absent = run(&argv, &[], None, Duration::from_millis(200), keep, &|id| group.set(id)).unwrap_err();
         assert_eq!(
             absent,
             Absent::new(Reason::Timeout, "`sh -c trap '' TERM; while :; do sleep 1; done` did not end in 0.2 s")

@@ -50,7 +50,7 @@ fn observe(source: &Source, SysctlArguments { name }: SysctlArguments) -> Sysctl
 
 /// The value of the kernel setting `name`, with single spaces between its parts.
 pub(super) fn read(source: &Source, name: &str) -> Result<String, Absent> {
-    let text = source.text(&path(name)?)?;
+    let text = source.line(&path(name)?)?;
     Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 

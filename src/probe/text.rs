@@ -40,7 +40,7 @@ pub(super) fn pressure(source: &Source, resource: &str, who: &str, key: &str) ->
     Fact(source.text(&path).map_err(without_pressure).and_then(|text| {
         text.lines()
             .find_map(|line| line.strip_prefix(who)?.split_whitespace().find_map(|word| word.strip_prefix(key)))
-            .and_then(|value| value.strip_prefix('=')?.parse().ok())
+            .and_then(|value| decimal(value.strip_prefix('=')?).filter(|share| *share <= 100.0))
             .ok_or_else(|| Absent::not_supported(format!("{path} has no {who} {key}")))
     }))
 }
@@ -50,6 +50,22 @@ fn without_pressure(absent: Absent) -> Absent {
     match absent.reason {
         Reason::NotPresent => Absent::not_supported("the kernel keeps no pressure stall information"),
         _ => absent,
+    }
+}
+
+/// A fraction as the kernel writes spans of time, averages and speeds. `nan` and `inf`, which Rust takes for numbers as
+/// well, are none here, and nothing of this kind is negative.
+pub(super) fn decimal(word: &str) -> Option<f64> {
+    word.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
+}
+
+/// As [`percent`], of what cannot be more than all.
+pub(super) fn share(part: &Fact<u64>, whole: &Fact<u64>) -> Fact<f64> {
+    match (&part.0, &whole.0) {
+        (Ok(part), Ok(whole)) if part > whole => {
+            Fact(Err(Absent::failed(format!("{part} of {whole} is more than all of it"))))
+        }
+        _ => percent(part, whole),
     }
 }
 
@@ -94,5 +110,13 @@ mod tests {
     fn a_share_of_nothing_is_absent() {
         assert_eq!(percent(&Fact(Ok(1)), &Fact(Ok(4))), Fact(Ok(25.0)));
         assert!(percent(&Fact(Ok(0)), &Fact(Ok(0))).0.is_err());
+        assert_eq!(share(&Fact(Ok(4)), &Fact(Ok(4))), Fact(Ok(100.0)));
+        assert!(share(&Fact(Ok(5)), &Fact(Ok(4))).0.is_err());
+    }
+
+    #[test]
+    fn what_is_no_amount_is_no_number() {
+        assert_eq!(["0.35", "7", "1e3"].map(decimal), [Some(0.35), Some(7.0), Some(1000.0)]);
+        assert_eq!(["nan", "inf", "-inf", "1e999", "-1", "", "x"].map(decimal), [None; 7]);
     }
 }

@@ -1,6 +1,7 @@
 //! What the driver answers for one GPU.
 
 use super::*;
+use crate::knowledge;
 use crate::probe::nvml::Work as List;
 use crate::probe::source::clipped;
 use nvml_wrapper::Device;
@@ -17,6 +18,8 @@ use std::ops::RangeInclusive;
 
 /// More NVLinks than any GPU has.
 const MOST_NVLINKS: u32 = 64;
+/// More fans than any GPU has.
+const MOST_FANS: u32 = 32;
 /// More parts than a GPU can be divided into.
 const MOST_MIG_DEVICES: u32 = 64;
 /// What no counter reaches. What lies beyond is garbage, mostly all bits set.
@@ -40,9 +43,11 @@ pub(super) fn gpu(source: &Source, library: &Library, users: &Names, seen: &Seen
     };
     let asker = Asker { device: &device, lost: RefCell::default() };
     let fields = asker.fields(&DEVICE_FIELDS);
+    let name = asker.text(Device::name);
     let gpu = Gpu {
+        floors: name.as_ref().map_err(Absent::clone).and_then(|name| floors(name)).into(),
         index: asker.number(Device::index, 0..=1023).into(),
-        name: asker.text(Device::name).into(),
+        name: name.into(),
         uuid: asker.text(Device::uuid).into(),
         serial: asker.text(Device::serial).into(),
         minor: asker.number(Device::minor_number, 0..=4095).into(),
@@ -73,6 +78,8 @@ pub(super) fn gpu(source: &Source, library: &Library, users: &Names, seen: &Seen
         throttling: throttling(&asker, &fields).into(),
         pcie: pcie(&asker, &fields, source, seen).into(),
         nvlinks: nvlinks(&asker, &fields).into(),
+        c2c_links: c2c_links(&asker, &fields).into(),
+        fans: fans(&asker).into(),
         fabric: fabric(&asker).into(),
         mig: mig(&asker).into(),
         processes: processes(&asker, source, users).into(),
@@ -85,6 +92,13 @@ pub(super) fn gpu(source: &Source, library: &Library, users: &Names, seen: &Seen
         Some(refusal) => Gpu::without_driver(source, seen, &refusal),
         None => Gpu { answered: true.into(), lost: false.into(), ..gpu },
     }
+}
+
+/// What is known of a model's speed.
+fn floors(name: &str) -> Result<Floors, Absent> {
+    let known = knowledge::floors(name).ok_or_else(|| Absent::not_present("nobody is known to have published it"))?;
+    let knowledge::Floors { host, peer, all_reduce, source } = known;
+    Ok(Floors { host_gbytes: host, peer_gbytes: peer, all_reduce_gbytes: all_reduce, from: source.into() })
 }
 
 /// Asks one GPU, until it is found to be lost.
@@ -241,7 +255,8 @@ const FABRIC_HEALTH: [FabricHealth; 3] =
     [FabricHealth::Healthy, FabricHealth::Unhealthy, FabricHealth::LimitedCapacity];
 
 /// The fields that are asked for at once.
-const DEVICE_FIELDS: [u32; 32] = [
+const DEVICE_FIELDS: [u32; 33] = [
+    fi::NVML_FI_DEV_C2C_LINK_COUNT,
     fi::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION,
     fi::NVML_FI_DEV_MEMORY_TEMP,
     fi::NVML_FI_DEV_TEMPERATURE_SHUTDOWN_TLIMIT,
@@ -290,6 +305,10 @@ fn capability(capability: nvml_wrapper::structs::device::CudaComputeCapability) 
 
 fn platform(asker: &Asker) -> Result<Platform, Absent> {
     let info = asker.ask(nvml::platform_info)?;
+    // What belongs to no rack has numbers too, which nvidia-smi does not show either.
+    if info.ibGuid.iter().chain(&info.chassisSerialNumber).all(|byte| *byte == 0) {
+        return Err(Absent::not_supported("the GPU is in no rack that tells its place"));
+    }
     let number = |number: u8| Fact(if number == u8::MAX { Err(absurd(number)) } else { Ok(number.into()) });
     let serial: Vec<u8> = info.chassisSerialNumber.iter().copied().take_while(|byte| *byte != 0).collect();
     let serial = match String::from_utf8(serial) {
@@ -599,6 +618,13 @@ fn generation_of(gts: f64) -> Result<u32, Absent> {
 }
 
 /// The fields that are asked of each link.
+const C2C_FIELDS: [u32; 4] = [
+    fi::NVML_FI_DEV_C2C_LINK_GET_STATUS,
+    fi::NVML_FI_DEV_C2C_LINK_GET_MAX_BW,
+    fi::NVML_FI_DEV_C2C_LINK_ERROR_INTR,
+    fi::NVML_FI_DEV_C2C_LINK_ERROR_REPLAY,
+];
+
 const LINK_FIELDS: [u32; 14] = [
     fi::NVML_FI_DEV_NVLINK_GET_SPEED,
     fi::NVML_FI_DEV_NVLINK_GET_VERSION,
@@ -665,6 +691,40 @@ fn nvlink(asker: &Asker, index: u32, active: Result<bool, Absent>) -> NvLink {
         recoveries: fields.count(fi::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY),
         crc_errors: fields.count(fi::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
         quality: quality(&fields).into(),
+    }
+}
+
+fn c2c_links(asker: &Asker, fields: &Fields) -> Result<Vec<C2cLink>, Absent> {
+    match fields.number(fi::NVML_FI_DEV_C2C_LINK_COUNT, 0..=MOST_NVLINKS)? {
+        0 => Err(Absent::not_supported("this GPU has no C2C links")),
+        count => Ok((0..count).map(|index| c2c_link(asker, index)).collect()),
+    }
+}
+
+fn c2c_link(asker: &Asker, index: u32) -> C2cLink {
+    let fields = asker.scoped_fields(&C2C_FIELDS, index);
+    C2cLink {
+        index,
+        active: fields.get(fi::NVML_FI_DEV_C2C_LINK_GET_STATUS).and_then(switch).into(),
+        speed_gbytes: fields
+            .number(fi::NVML_FI_DEV_C2C_LINK_GET_MAX_BW, 0..=10_000_000_u32)
+            .map(|megabytes| f64::from(megabytes) / 1000.0)
+            .into(),
+        interrupts: fields.count(fi::NVML_FI_DEV_C2C_LINK_ERROR_INTR),
+        replays: fields.count(fi::NVML_FI_DEV_C2C_LINK_ERROR_REPLAY),
+    }
+}
+
+fn fans(asker: &Asker) -> Result<Vec<Fan>, Absent> {
+    match asker.number(Device::num_fans, 0..=MOST_FANS)? {
+        0 => Err(Absent::not_supported("this GPU has no fan of its own")),
+        count => Ok((0..count)
+            .map(|index| Fan {
+                index,
+                speed_percent: asker.number(|device| device.fan_speed(index), 0..=200).into(),
+                rpm: asker.number(|device| device.fan_speed_rpm(index), 0..=100_000).into(),
+            })
+            .collect()),
     }
 }
 

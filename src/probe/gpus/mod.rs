@@ -87,7 +87,7 @@ struct Gpu {
     cores: Fact<u32>,
     /// Number of the module it sits on. Those of a baseboard have no gaps. Absent (not supported) before Ampere.
     module_id: Fact<u32>,
-    /// Its place in a rack. Every field is absent (not supported) where the rack tells none.
+    /// Its place in a rack. Absent (not supported) where the rack tells none.
     platform: Fact<Platform>,
     /// The NUMA node that its memory is, on machines where the processor addresses it (GB200).
     memory_numa_node: Fact<u32>,
@@ -130,6 +130,11 @@ struct Gpu {
     pcie: Fact<Pcie>,
     /// Its NVLinks. Absent (not supported) when it has none.
     nvlinks: Fact<Vec<NvLink>>,
+    /// Its links to the processor of its own module (NVLink-C2C; Grace Hopper and Grace Blackwell). Absent (not
+    /// supported) when it has none.
+    c2c_links: Fact<Vec<C2cLink>>,
+    /// Its fans. Absent (not supported) for GPUs that the chassis cools.
+    fans: Fact<Vec<Fan>>,
     /// The NVLink fabric that it is a part of. Absent (not supported) without one.
     fabric: Fact<Fabric>,
     /// Its division into several (MIG).
@@ -140,6 +145,22 @@ struct Gpu {
     inforom: Fact<InfoRom>,
     /// The processor on it that runs a part of the driver.
     gsp: Fact<Gsp>,
+    /// What a healthy one of its model reaches at least under load. Absent (not present) where Punchlist knows of nobody
+    /// who published it.
+    floors: Fact<Floors>,
+}
+
+/// What a healthy GPU of a model reaches at least under load, in GB/s (10^9 bytes).
+#[derive(Debug, Serialize, JsonSchema)]
+struct Floors {
+    /// Between main memory and one GPU, either way.
+    host_gbytes: f64,
+    /// Between two GPUs, over NVSwitches.
+    peer_gbytes: f64,
+    /// Bus bandwidth of an all-reduce over eight GPUs.
+    all_reduce_gbytes: f64,
+    /// Whose machines are expected to reach it.
+    from: String,
 }
 
 /// A GPU's place in a rack.
@@ -556,6 +577,34 @@ struct NvLink {
     quality: Fact<LinkQuality>,
 }
 
+/// One link of a GPU to the processor of its own module (NVLink-C2C).
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(extend("x-subject" = "c2c_link", "x-key" = "index"))]
+struct C2cLink {
+    /// Its number on this GPU, from 0.
+    index: u32,
+    /// Whether it is up.
+    active: Fact<bool>,
+    /// Its greatest speed in one direction, in GB/s.
+    speed_gbytes: Fact<f64>,
+    /// Errors that raised an interrupt.
+    interrupts: Fact<u64>,
+    /// Packets that had to be sent again.
+    replays: Fact<u64>,
+}
+
+/// One fan of a GPU.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(extend("x-subject" = "fan", "x-key" = "index"))]
+struct Fan {
+    /// Its number on this GPU, from 0.
+    index: u32,
+    /// The speed that it is driven at, in percent of its greatest. One that is blocked may stand still all the same.
+    speed_percent: Fact<u32>,
+    /// Revolutions in a minute. Absent (not supported) for drivers before 565.
+    rpm: Fact<u32>,
+}
+
 /// How well an NVLink carries.
 #[derive(Debug, Serialize, JsonSchema)]
 struct LinkQuality {
@@ -752,7 +801,7 @@ fn observe(source: &Source, _: &Value, progress: &dyn Progress) -> Result<Value,
     let before: Vec<Gpu> = seen.iter().map(|seen| Gpu::waiting(source, seen)).collect();
     let before = answer(&before)?;
     progress.so_far(&before, &places(&seen, &before));
-    let library = source.nvml();
+    let library = nvml::awaited(source, progress);
     match (library, on_bus) {
         (Ok(library), _) => seen.extend(unseen(library, &seen)),
         // Who can neither see the bus nor ask the driver knows nothing; where there is no bus, there are no GPUs.
@@ -849,11 +898,14 @@ impl Gpu {
             throttling: fact(absent),
             pcie: fact(absent),
             nvlinks: fact(absent),
+            c2c_links: fact(absent),
+            fans: fact(absent),
             fabric: fact(absent),
             mig: fact(absent),
             processes: fact(absent),
             inforom: fact(absent),
             gsp: fact(absent),
+            floors: fact(absent),
         }
     }
 

@@ -290,7 +290,7 @@ numbers! {
         nvmlDeviceGetGpuInstanceId() nvmlDeviceGetComputeInstanceId() nvmlDeviceGetUnrepairableMemoryFlag_v1()
         nvmlDeviceGetClockInfo(clock) nvmlDeviceGetMaxClockInfo(clock) nvmlDeviceGetApplicationsClock(clock)
         nvmlDeviceGetTemperature(sensor) nvmlDeviceGetTemperatureThreshold(threshold)
-        nvmlDeviceGetNvLinkRemoteDeviceType(link);
+        nvmlDeviceGetNvLinkRemoteDeviceType(link) nvmlDeviceGetNumFans() nvmlDeviceGetFanSpeed_v2(fan);
     u64:
         nvmlDeviceGetCurrentClocksEventReasons() nvmlDeviceGetCurrentClocksThrottleReasons()
         nvmlDeviceGetTotalEccErrors(error, counter) nvmlDeviceGetMemoryErrorCounter(error, counter, location);
@@ -744,7 +744,18 @@ pub unsafe extern "C" fn nvmlDeviceGetP2PStatus(device: Handle, other: Handle, w
     code(answer.map(|value| unsafe { *out = number(value) as c_uint }))
 }
 
-/// By the number of the field, as drivers before 580.82 number them, then by its scope.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetFanSpeedRPM(device: Handle, out: *mut sys::nvmlFanSpeedInfo_t) -> u32 {
+    // SAFETY: nvml.h
+    let fan = unsafe { (*out).fan };
+    // SAFETY: nvml.h
+    code(device_answer("nvmlDeviceGetFanSpeedRPM", device, &[fan]).map(|value| unsafe {
+        (*out).speed = number(value) as c_uint;
+    }))
+}
+
+/// By the number of the field, as drivers before 580.82 number them, then by its scope. As the real library does, it
+/// leaves some fields as they were when they are asked for together with others.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetFieldValues(
     device: Handle,
@@ -753,17 +764,22 @@ pub unsafe extern "C" fn nvmlDeviceGetFieldValues(
 ) -> u32 {
     // SAFETY: nvml.h
     let values = unsafe { std::slice::from_raw_parts_mut(values, count.max(0) as usize) };
-    let scope = values.first().map_or(0, |value| value.scopeId);
-    let entered = enter("nvmlDeviceGetFieldValues", Some(gpu_of(device)), &[scope]);
+    let asked: Vec<u32> = values.iter().flat_map(|value| [value.fieldId, value.scopeId]).collect();
+    let entered = enter("nvmlDeviceGetFieldValues", Some(gpu_of(device)), &asked);
     code(entered.and_then(|machine| {
         let gpu = answers(device).ok_or(INVALID_ARGUMENT)?;
         let renumbered = has_renumbered_fields(machine);
+        let alone = values.len() == 1;
         for field in values {
             let id = match field.fieldId {
                 id @ 269..=273 if renumbered => id - 18,
                 251..=268 if renumbered => u32::MAX,
                 id => id,
             };
+            // Seen on an H100 and an H200 with driver 580.159.04.
+            if matches!(id, 193..=196 | 252 | 253) && !alone {
+                continue;
+            }
             match look_up(gpu, "FieldValues", &[id, field.scopeId]) {
                 Err(code) => field.nvmlReturn = code,
                 Ok(value) => {
