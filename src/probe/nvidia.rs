@@ -1,7 +1,7 @@
 //! `nvidia`: the driver of NVIDIA: its kernel module, its library, and whether the two work together.
 
 use super::nvml::{self, Library};
-use super::parts::{self, Part, Place};
+use super::parts::{self, Part, Place, Progress};
 use super::source::{Source, clipped};
 use super::{Probe, answer, first_present, schema_of};
 use crate::fact::{Absent, Fact, Reason};
@@ -18,7 +18,7 @@ pub(super) const PROBE: Probe = Probe {
     arguments: None,
     ask: |source, _, progress| {
         let place = Place::new("", &["nvml", "confidential"], nvml::LIBRARY, nvml::DEADLINE);
-        let part: Part = (place, Box::new(|| parts::fields(&from_library(source))));
+        let part: Part = (place, Box::new(|| parts::fields(&from_library(source, progress))));
         Ok(parts::ask(answer(&observe(source))?, vec![part], progress))
     },
 };
@@ -240,8 +240,8 @@ fn device_nodes(source: &Source) -> Result<Vec<DeviceNode>, Absent> {
 }
 
 /// What is asked of the library. It may hang.
-fn from_library(source: &Source) -> FromLibrary {
-    match source.nvml() {
+fn from_library(source: &Source, progress: &dyn Progress) -> FromLibrary {
+    match nvml::awaited(source, progress) {
         Ok(library) => FromLibrary { nvml: works(library).into(), confidential: confidential(library).into() },
         Err(refusal) => {
             let absent = &refusal.absent;
@@ -321,12 +321,13 @@ fn confidential(library: &Library) -> Result<Confidential, Absent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::parts::Silent;
+    use crate::probe::parts::{Shared, Silent};
     use crate::probe::source::Recorded;
     use serde_json::{Value, json};
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
+    use std::sync::Mutex;
 
     fn put(dir: &Path, path: &str, content: &str) {
         let path = dir.join(path);
@@ -336,6 +337,29 @@ mod tests {
 
     fn ask(dir: &Path) -> Value {
         (PROBE.ask)(&Source::dead(dir, Recorded::default()), &Value::Null, &Silent).unwrap()
+    }
+
+    /// Hears what is waited for.
+    #[derive(Default)]
+    struct Waits(Mutex<Vec<Option<String>>>);
+
+    impl Progress for Waits {
+        fn waiting(&self, thing: Option<Shared>) {
+            self.0.lock().unwrap().push(thing.map(|thing| thing.label));
+        }
+        fn so_far(&self, _: &Value, _: &[Place]) {}
+        fn asking(&self, _: &Place) {}
+        fn answered(&self, _: &Place, _: &serde_json::Map<String, Value>) {}
+        fn started(&self, _: u32) {}
+    }
+
+    /// Where the library kills its process, that is said once, whichever of the probes that wait for it comes first.
+    #[test]
+    fn the_library_is_waited_for_as_by_the_other_probes() {
+        let dir = tempfile::tempdir().unwrap();
+        let waits = Waits::default();
+        (PROBE.ask)(&Source::dead(dir.path(), Recorded::default()), &Value::Null, &waits).unwrap();
+        assert_eq!(waits.0.into_inner().unwrap(), [Some(nvml::LIBRARY.to_string()), None]);
     }
 
     #[test]
