@@ -9,8 +9,8 @@
 
 use crate::fact::{Absent, Reason};
 use cel::ExecutionError;
-use cel::common::traits::{Container, Indexer, Iterable, Iterator as CelIterator, Sizer};
-use cel::common::types::{self, CelBool, CelDouble, CelInt, CelNull, CelString, Type};
+use cel::common::traits::{Adder, Container, Indexer, Iterable, Iterator as CelIterator, Sizer};
+use cel::common::types::{self, CelBool, CelDouble, CelInt, CelList, CelNull, CelString, Type};
 use cel::common::value::{CowVal, StaticVal, Val};
 use serde_json::Value as Json;
 use std::cell::Cell;
@@ -464,6 +464,12 @@ impl Val for List {
     fn cel_type() -> &'static Type {
         &types::LIST_TYPE
     }
+    fn as_adder<'b, 'w>(&'b self) -> Option<&'b (dyn Adder + 'w)>
+    where
+        Self: 'w,
+    {
+        Some(self)
+    }
     fn as_indexer<'b, 'w>(&'b self) -> Option<&'b (dyn Indexer + 'w)>
     where
         Self: 'w,
@@ -512,6 +518,24 @@ impl Val for List {
 }
 
 impl StaticVal for List {}
+
+impl Adder for List {
+    fn add<'b, 'v>(&'b self, rhs: &(dyn Val + 'v)) -> Result<CowVal<'b, 'v>, ExecutionError>
+    where
+        Self: 'v,
+    {
+        let mut added = rhs.as_iterable().ok_or_else(|| wrong_key("a list"))?.iter();
+        let mut all: Vec<Box<dyn Val + 'v>> = self.0.iter().map(|item| item.clone_as_boxed()).collect();
+        while let Some(item) = added.next() {
+            all.push(item.clone_as_boxed());
+        }
+        // A loop may keep each such list.
+        if !count_step(size_of::<Box<dyn Val>>() * all.len()) {
+            return Err(ExecutionError::InternalError("too many steps".into()));
+        }
+        Ok(CowVal::owned(CelList::from(all)))
+    }
+}
 
 impl Indexer for List {
     fn get<'b, 'v>(&'b self, key: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError>

@@ -65,6 +65,7 @@ fn arithmetic_comparison_and_loops_read_observations() {
     for text in [
         "host.uptime_seconds / 1000 + 1 == 5",
         "gpus.size() == 4 && size(gpus) == 4",
+        "(gpus + gpus).size() == 8 && (gpus + [gpus[0]])[4].index == 0 && ([gpus[3]] + gpus)[0].index == 3",
         "gpus.exists(g, g.lost)",
         "gpus.filter(g, !g.lost).map(g, g.index) == [0, 1, 2]",
         "gpus[3].temperature.margin_c < 10",
@@ -133,6 +134,7 @@ fn two_nested_loops_over_a_huge_list_end_with_an_error() {
         format!("{own}.split(\"\").exists(a, {own}.split(\"\").exists(b, {own}.split(\"\").exists(c, a + b == c)))"),
         "many.map(a, many.map(b, a + b)).size() == 1".into(),
         "many.map(a, many.exists(b, b.nothing)).size() == 1".into(),
+        "many.map(a, many + many).size() == 1".into(),
     ] {
         let began = std::time::Instant::now();
         assert_eq!(Expression::parse(&text).unwrap().holds(&scope).unwrap_err().reason, Reason::Failed, "{text}");
