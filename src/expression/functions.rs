@@ -4,7 +4,7 @@ use super::facts::{count_step, short_number};
 use super::schema::Type;
 use super::tree::STEP;
 use cel::common::types::{
-    CelBool, CelDouble, CelInt, CelString, DOUBLE_TYPE, DYN_TYPE, INT_TYPE, LIST_TYPE, STRING_TYPE,
+    CelBool, CelDouble, CelInt, CelList, CelString, DOUBLE_TYPE, DYN_TYPE, INT_TYPE, LIST_TYPE, STRING_TYPE,
 };
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
@@ -33,6 +33,7 @@ pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
         .and_then(|()| env.add_member_overload("@join", "ours_join", LIST_TYPE, vec![], join))
         .and_then(|()| env.add_member_overload("@join", "ours_join_with", LIST_TYPE, vec![STRING_TYPE], join))
         .and_then(|()| env.add_member_overload("@matches", "ours_matches", STRING_TYPE, vec![STRING_TYPE], matches))
+        .and_then(|()| env.add_member_overload("@slice", "ours_slice", LIST_TYPE, vec![INT_TYPE, INT_TYPE], slice))
         .and_then(|()| env.add_overload(STEP, "step", vec![DYN_TYPE], step))
         .and_then(|()| env.add_overload("round", "round_int", vec![INT_TYPE], round))
         .and_then(|()| env.add_overload("round", "round_double", vec![DOUBLE_TYPE], round));
@@ -256,6 +257,27 @@ fn matches<'b, 'v>(args: Arguments<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionE
         }
         Ok(CowVal::owned(CelBool::from(found)))
     })
+}
+
+/// `list.slice(from, to)`: the elements from the first place to before the second, as many of them as the list has. cel's
+/// own fails for a shorter list, and a text with "the last three" would then say nothing at all.
+fn slice<'b, 'v>(args: Arguments<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let place = |number: usize| {
+        let place =
+            args[number].as_ref().downcast_ref::<CelInt>().and_then(|place| usize::try_from(*place.inner()).ok());
+        place.ok_or_else(|| ExecutionError::function_error("slice", "a place is no number from 0 on"))
+    };
+    let (from, to) = (place(1)?, place(2)?);
+    let list = args[0].as_ref().as_iterable();
+    let mut items = list.ok_or_else(|| ExecutionError::function_error("slice", "not a list"))?.iter();
+    let mut sliced = Vec::new();
+    for number in 0..to {
+        let Some(item) = items.next() else { break };
+        if number >= from {
+            sliced.push(item.clone_as_boxed());
+        }
+    }
+    Ok(CowVal::owned(CelList::from(sliced)))
 }
 
 /// Counts a step of a loop and hands its argument on.

@@ -75,6 +75,8 @@ fn arithmetic_comparison_and_loops_read_observations() {
         "host.json.?nothing.orValue(7) == 7",
         "gpus.map(g, g.pci).join(\", \").startsWith(\"0000:00:00.0, 0000:01\")",
         "[3, 1, 2].sort() == [1, 2, 3]",
+        "[3, 1, 2].slice(1, 3) == [1, 2] && [3, 1].slice(0, 3) == [3, 1] && [3].slice(1, 3) == []",
+        "gpus.map(g, g.index).reverse().slice(0, 9) == [3, 2, 1, 0]",
         "bytes(1536) == \"1.5 KiB\" && seconds(61) == \"1 min 1 s\" && round(2.6) == 3",
         "duration(\"90s\") > duration(\"1m\")",
     ] {
@@ -113,6 +115,14 @@ fn has_is_false_for_what_is_not_there_and_cannot_tell_what_nobody_could_see() {
 #[test]
 fn what_is_not_a_number_is_not_rounded_to_one() {
     assert_eq!(holds("round(0.0 / 0.0) < 90").unwrap_err().reason, Reason::Failed);
+}
+
+#[test]
+fn a_part_of_a_list_begins_at_a_place_from_nought_on() {
+    for text in ["[1, 2].slice(-1, 1) == [1]", "[1, 2].slice(0, -1) == [1]"] {
+        assert_eq!(holds(text).unwrap_err().reason, Reason::Failed, "{text}");
+    }
+    assert_eq!(holds("[1, 2].slice(2, 1) == []"), Ok(true));
 }
 
 #[test]

@@ -10,7 +10,8 @@ pub(super) const FACTS: &str = "@facts";
 pub(super) const STEP: &str = "@step";
 
 /// The functions on texts and lists that have a version of ours, which an author cannot name: `@join` for `join`.
-pub(super) const OURS: [(&str, &str); 3] = [("replace", "@replace"), ("join", "@join"), ("matches", "@matches")];
+pub(super) const OURS: [(&str, &str); 4] =
+    [("replace", "@replace"), ("join", "@join"), ("matches", "@matches"), ("slice", "@slice")];
 
 /// What an author calls a function.
 pub(super) fn written_name(name: &str) -> &str {

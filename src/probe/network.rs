@@ -28,6 +28,9 @@ const NET: &str = "/sys/class/net";
 const INTERFACE_DEADLINE: Duration = Duration::from_secs(5);
 /// The interface is switched on (IFF_UP of netdevice(7)).
 const UP: u32 = 1;
+/// No LACP was heard on a port of a bond for long, so what is said of its partner is made up (LACP_STATE_DEFAULTED of the
+/// kernel's include/net/bond_3ad.h, IEEE 802.1AX, 6.4.2.3).
+const LACP_DEFAULTED: u32 = 0x40;
 
 /// A network interface, from /sys/class/net.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -133,6 +136,11 @@ struct Bond {
     mode: Fact<String>,
     /// The one that is used, in a mode where only one is. Absent (not_present) where none is, (not_supported) in others.
     active_slave: Fact<String>,
+    /// The hardware address of the switch that answers it by LACP, `00:00:00:00:00:00` for none (bonding/ad_partner_mac).
+    /// Absent (not_supported) in other modes than 802.3ad.
+    partner_mac: Fact<String>,
+    /// How many of them it uses at present (bonding/ad_num_ports). Absent (not_supported) in other modes than 802.3ad.
+    ports_count: Fact<u64>,
     /// The interfaces it joins.
     slaves: Fact<Vec<BondSlave>>,
 }
@@ -144,6 +152,9 @@ struct BondSlave {
     name: String,
     /// Whether the bond sees its link: `up`, `going down`, `down` or `going back` (bonding_slave/mii_status).
     mii_status: Fact<String>,
+    /// Whether it hears LACP from the switch, rather than assuming a partner (bonding_slave/ad_actor_oper_port_state without
+    /// the bit "defaulted"). Absent (not_supported) in other modes than 802.3ad.
+    lacp_heard: Fact<bool>,
 }
 
 /// The fields that an interface's part answers: its driver is asked for them, and may hang.
@@ -336,10 +347,25 @@ fn ethernet_only(read: Result<String, Absent>) -> Result<String, Absent> {
 
 fn bond(source: &Source, name: &str) -> Bond {
     let read = |file: &str| source.line(&format!("{NET}/{name}/bonding/{file}"));
-    let slave = |name: &str| BondSlave {
-        mii_status: Fact(source.word(&format!("{NET}/{name}/bonding_slave/mii_status"))),
-        name: name.to_string(),
+    let slave = |name: &str| {
+        let file = |file: &str| format!("{NET}/{name}/bonding_slave/{file}");
+        let state = supported(source.number::<u32>(&file("ad_actor_oper_port_state")));
+        BondSlave {
+            mii_status: Fact(source.word(&file("mii_status"))),
+            lacp_heard: Fact(state.map(|state| state & LACP_DEFAULTED == 0)),
+            name: name.to_string(),
+        }
     };
+    // These files are empty in other modes.
+    let of_lacp = |file: &str| match supported(read(file)) {
+        Ok(line) if line.is_empty() => Err(Absent::not_supported("only 802.3ad has it")),
+        line => line,
+    };
+    let ports = of_lacp("ad_num_ports").and_then(|ports| {
+        ports
+            .parse()
+            .map_err(|_| Absent::failed(format!("ad_num_ports: expected a number, found \"{}\"", clipped(&ports))))
+    });
     // `active-backup 1`
     let mode = read("mode").map(|mode| mode.split(' ').next().unwrap_or_default().to_string());
     let one_is_active =
@@ -354,6 +380,8 @@ fn bond(source: &Source, name: &str) -> Bond {
             true => Err(Absent::not_present("none is active")),
             false => Ok(active),
         })),
+        partner_mac: Fact(of_lacp("ad_partner_mac")),
+        ports_count: Fact(ports),
         slaves: Fact(read("slaves").map(|slaves| slaves.split_whitespace().map(slave).collect())),
     }
 }
@@ -498,7 +526,27 @@ mod tests {
         assert_eq!(kinds, expected);
         let bond = &interfaces[0]["bond"];
         assert_eq!((&bond["mode"], &bond["active_slave"]["absent"]), (&json!("active-backup"), &json!("not_present")));
-        assert_eq!(bond["slaves"][0], json!({"name": "eth0", "mii_status": "down"}));
+        assert_eq!((&bond["slaves"][0]["name"], &bond["slaves"][0]["mii_status"]), (&json!("eth0"), &json!("down")));
+        assert_eq!(bond["partner_mac"]["absent"], "not_supported");
+        assert_eq!(bond["slaves"][0]["lacp_heard"]["absent"], "not_supported");
         assert_eq!(bond["slaves"][1]["mii_status"]["absent"], "not_present");
+    }
+
+    #[test]
+    fn a_bond_says_who_answers_it_by_lacp_and_on_which_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let net = |name: &str, files: &[(&str, &str)]| put(dir.path(), &format!("sys/class/net/{name}"), files);
+        net("bond0", &[("type", "1"), ("bonding/mode", "802.3ad 4"), ("bonding/slaves", "eth0 eth1")]);
+        net("bond0", &[("bonding/ad_partner_mac", "02:00:00:00:00:09"), ("bonding/ad_num_ports", "1")]);
+        // Active, aggregated, in step, collecting, distributing; and one that hears nobody.
+        net("eth0", &[("type", "1"), ("bonding_slave/ad_actor_oper_port_state", "61")]);
+        net("eth1", &[("type", "1"), ("bonding_slave/ad_actor_oper_port_state", "69")]);
+        net("bond1", &[("type", "1"), ("bonding/mode", "active-backup 1"), ("bonding/ad_num_ports", "")]);
+        let interfaces = ask(dir.path());
+        let bond = &interfaces[0]["bond"];
+        assert_eq!((&bond["partner_mac"], &bond["ports_count"]), (&json!("02:00:00:00:00:09"), &json!(1)));
+        let heard: Vec<_> = bond["slaves"].as_array().unwrap().iter().map(|slave| &slave["lacp_heard"]).collect();
+        assert_eq!(heard, [true, false]);
+        assert_eq!(interfaces[1]["bond"]["ports_count"]["absent"], "not_supported");
     }
 }

@@ -49,6 +49,9 @@ struct Controller {
     transport: Fact<String>,
     /// PCI address of the controller, for one on the PCI bus (address).
     address: Fact<String>,
+    /// Its namespaces, which are what data is kept in: `nvme0n1`, or `nvme0c0n1` for a path to one. Absent (not_recorded)
+    /// where a recording keeps none.
+    namespaces: Fact<Vec<String>>,
     /// What the drive says of its own health (its log page 2). Absent (denied) for others than root.
     health: Fact<Health>,
 }
@@ -97,7 +100,34 @@ fn observe(source: &Source) -> Result<Vec<Controller>, Absent> {
     let is_controller = |name: &String| {
         name.strip_prefix("nvme").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    Ok(names.into_iter().filter(is_controller).map(|name| controller(source, name)).collect())
+    let mut controllers: Vec<_> =
+        names.into_iter().filter(is_controller).map(|name| controller(source, name)).collect();
+    let is_empty = |one: &Controller| one.namespaces.value().is_none_or(Vec::is_empty);
+    if source.recorded().is_some() && controllers.iter().all(is_empty) {
+        for one in &mut controllers {
+            one.namespaces = Fact(Err(Absent::new(Reason::NotRecorded, "the namespaces were not recorded")));
+        }
+    }
+    Ok(controllers)
+}
+
+/// The namespaces of a controller: folders of its own, or block devices that hang on it where a recording has only those.
+fn namespaces(source: &Source, controller: &str) -> Result<Vec<String>, Absent> {
+    let is_namespace = |name: &String| {
+        let rest = name.strip_prefix("nvme").map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        rest.is_some_and(|rest| rest.starts_with('n') || rest.starts_with('c'))
+    };
+    let mut found: Vec<String> =
+        source.names(&format!("{CONTROLLERS}/{controller}"))?.into_iter().filter(is_namespace).collect();
+    let hangs_on_it = |name: &String| {
+        let device = source.link(&format!("/sys/block/{name}/device"));
+        device.is_ok_and(|device| device.rsplit('/').next() == Some(controller))
+    };
+    let blocks = source.names("/sys/block").unwrap_or_default();
+    found.extend(blocks.into_iter().filter(|name| is_namespace(name) && hangs_on_it(name)));
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 fn controller(source: &Source, name: String) -> Controller {
@@ -109,6 +139,7 @@ fn controller(source: &Source, name: String) -> Controller {
         state: read("state"),
         transport: read("transport"),
         address: read("address"),
+        namespaces: Fact(namespaces(source, &name)),
         health: parts::pending(),
         name,
     }
@@ -309,6 +340,30 @@ mod tests {
         assert_eq!(drives[0]["health"]["used_percent"], 3);
         let reasons: Vec<&Value> = drives[1..].iter().map(|drive| &drive["health"]["absent"]).collect();
         assert_eq!(reasons, [&json!("failed"), &json!("failed"), &json!("not_supported"), &json!("not_recorded")]);
+    }
+
+    #[test]
+    fn the_namespaces_of_a_drive_are_its_own_whatever_their_numbers() {
+        let folder = |name: &str, file: &str| format!("sys/class/nvme/{name}/{file}");
+        let (dir, source) = tree_of(
+            &[
+                // A path to a namespace that several controllers share, which bears another number.
+                (&folder("nvme0", "nvme3c0n1/size"), "1\n"),
+                (&folder("nvme0", "ng0n1/dev"), "1\n"),
+                (&folder("nvme1", "state"), "live\n"),
+                (&folder("nvme2", "state"), "live\n"),
+                ("sys/block/nvme2n1/size", "1\n"),
+            ],
+            Recorded::default(),
+        );
+        let link = dir.path().join("sys/block/nvme2n1/device");
+        std::os::unix::fs::symlink("../../class/nvme/nvme2", link).unwrap();
+        let Value::Array(drives) = (PROBE.ask)(&source, &Value::Null, &Silent).unwrap() else { panic!() };
+        let found: Vec<&Value> = drives.iter().map(|drive| &drive["namespaces"]).collect();
+        assert_eq!(found, [&json!(["nvme3c0n1"]), &json!([]), &json!(["nvme2n1"])]);
+        let (_dir, source) = tree_of(&[(&folder("nvme0", "state"), "live\n")], Recorded::default());
+        let Value::Array(drives) = (PROBE.ask)(&source, &Value::Null, &Silent).unwrap() else { panic!() };
+        assert_eq!(drives[0]["namespaces"]["absent"], "not_recorded");
     }
 
     #[test]
