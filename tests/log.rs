@@ -4,6 +4,7 @@ use punchlist::knowledge::{Choice, Event, Log, Reader};
 use serde_json::Value as Json;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -783,4 +784,78 @@ fn a_storm_costs_little_memory_and_shows_each_event_once() {
     assert_eq!(events.len(), 29);
     assert_eq!(events.iter().map(|event| event["count"].as_u64().unwrap()).sum::<u64>(), 200_000);
     assert!(most < 100.0, "{most} MiB");
+}
+
+/// Rows whose lines come with something that a check looks at itself: the driver's state and its GPUs, the kernel's taint,
+/// what is mounted; and those that only ever tell of a report that another row began.
+const SEEN_OTHERWISE: &[&str] = &[
+    "nvrm.",
+    "nvidia.",
+    "fm.",
+    "crash.atomic",
+    "crash.corrupt",
+    "crash.memory_state",
+    "crash.oops",
+    "crash.panic",
+    "crash.stack",
+    "crash.usercopy",
+    "fs.mount_panic",
+    "fs.read_only",
+    "link.none",
+];
+
+/// A node of which nothing is known but what its kernel wrote ten minutes ago.
+fn node_that_wrote(line: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put("proc/uptime", "522400.00 5903120.00\n");
+    put("proc/self/mountinfo", "22 1 259:2 / / rw shared:1 - ext4 /dev/nvme0n1p2 rw\n");
+    put("proc/mounts", "/dev/nvme0n1p2 / ext4 rw 0 0\n");
+    put("etc/fstab", "");
+    for folder in ["bus/pci/devices", "class/infiniband", "class/net", "class/nvme", "block"] {
+        fs::create_dir_all(dir.path().join("sys").join(folder)).unwrap();
+    }
+    for folder in ["tmp", "var/tmp"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+        fs::set_permissions(dir.path().join(folder), fs::Permissions::from_mode(0o1777)).unwrap();
+    }
+    let lines: String = line.lines().map(|line| format!("  [521800.000000] {}\n", line.trim_start())).collect();
+    put("punchlist-observations.yaml", &format!("recorded: '2026-11-20T08:15:00Z'\nkernel_log: |\n{lines}"));
+    dir
+}
+
+#[test]
+fn what_the_log_calls_critical_is_on_the_punch_list_of_a_run() {
+    let rows: Json = serde_yaml::from_str(include_str!("../src/knowledge/patterns.yaml")).unwrap();
+    let is_read = |row: &&Json| {
+        let id = row["id"].as_str().unwrap();
+        row["severity"] == "critical" && !SEEN_OTHERWISE.iter().any(|start| id.starts_with(start))
+    };
+    let items = |line: &str| -> Vec<String> {
+        let node = node_that_wrote(line);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_punchlist"));
+        let output = command.args(["run", "--format", "json", "--root"]).arg(node.path()).output().unwrap();
+        let report: Json = serde_json::from_slice(&output.stdout).unwrap();
+        report["items"].as_array().unwrap().iter().map(|item| item["title"].to_string()).collect()
+    };
+    assert_eq!(items("nothing of note"), Vec::<String>::new());
+    let missed = |row: &Json| -> Option<String> {
+        let example = row["example"].as_str().unwrap();
+        let events = read(example).events;
+        let is_critical = events.iter().any(|event| event.severity == punchlist::knowledge::Severity::Critical);
+        (is_critical && items(example).is_empty()).then(|| format!("{}: {example}", row["id"]))
+    };
+    let read: Vec<&Json> = rows.as_array().unwrap().iter().filter(is_read).collect();
+    assert!(read.len() > 60, "{}", read.len());
+    let missed: Vec<String> = std::thread::scope(|scope| {
+        let parts = read.chunks(read.len().div_ceil(4));
+        let threads: Vec<_> =
+            parts.map(|part| scope.spawn(|| part.iter().filter_map(|row| missed(row)).collect::<Vec<_>>())).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(missed.is_empty(), "no check of a run tells of these:\n{}", missed.join("\n"));
 }
