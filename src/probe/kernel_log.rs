@@ -230,6 +230,9 @@ struct NvrmError {
     last_time: Fact<String>,
     /// What the driver wrote, its several lines joined, at most 300 characters.
     text: String,
+    /// What ended the start of a GPU, in words, where the driver tells it by number: `RmInitAdapter failed! (0x62:0x51:…)`
+    /// is `out of memory`. Absent (not_present) for other lines, and for numbers that say no more than that it failed.
+    status: Fact<String>,
     /// How often it did.
     count: u64,
 }

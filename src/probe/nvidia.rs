@@ -7,8 +7,9 @@ use super::{Probe, answer, first_present, schema_of};
 use crate::fact::{Absent, Fact, Reason};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 pub(super) const PROBE: Probe = Probe {
@@ -74,6 +75,9 @@ struct DeviceNode {
     path: String,
     /// Permission bits in octal: `0666`.
     mode: Fact<String>,
+    /// Whether it is closed to ordinary users: others may not read and write it, and no account but root is in its group,
+    /// by /etc/group and /etc/passwd. Absent (not_present) where neither knows the group, as with one of a directory.
+    closed_to_users: Fact<bool>,
 }
 
 /// What the driver's library answers.
@@ -225,6 +229,8 @@ fn module_files(source: &Source) -> Result<Vec<String>, Absent> {
 
 fn device_nodes(source: &Source) -> Result<Vec<DeviceNode>, Absent> {
     let names = source.names("/dev")?.into_iter().filter(|name| name.starts_with("nvidia"));
+    // Asked once, and only where a node is not open to all.
+    let groups = LazyCell::new(|| Groups::of(source));
     let node = |name: String| {
         let path = format!("/dev/{name}");
         let metadata = source.metadata(&path, true);
@@ -232,11 +238,50 @@ fn device_nodes(source: &Source) -> Result<Vec<DeviceNode>, Absent> {
         if metadata.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
             return None;
         }
-        let recorded = source.recorded().and_then(|recorded| recorded.files.get(&path)?.mode.clone());
-        let mode = metadata.map(|metadata| format!("{:04o}", metadata.permissions().mode() & 0o7777));
-        Some(DeviceNode { mode: recorded.map_or(mode, Ok).into(), path })
+        let recorded = source.recorded().and_then(|recorded| recorded.files.get(&path));
+        let of_file = metadata.as_ref().map(|metadata| format!("{:04o}", metadata.permissions().mode() & 0o7777));
+        let mode = recorded.and_then(|file| file.mode.clone()).map_or(of_file.map_err(Absent::clone), Ok);
+        let gid = match source.recorded() {
+            Some(_) => recorded.and_then(|file| file.gid).ok_or_else(|| Absent::not_present("no group was recorded")),
+            None => metadata.as_ref().map(MetadataExt::gid).map_err(Absent::clone),
+        };
+        let closed = mode.clone().and_then(|mode| match u32::from_str_radix(&mode, 8) {
+            Ok(bits) if bits & 0o6 == 0o6 => Ok(false),
+            Ok(bits) if bits & 0o60 != 0o60 => Ok(true),
+            _ => groups.have_no_users(gid?),
+        });
+        Some(DeviceNode { mode: mode.into(), closed_to_users: closed.into(), path })
     };
     Ok(names.filter_map(node).collect())
+}
+
+/// The groups of this machine's own files.
+struct Groups {
+    /// Lines of /etc/group, and of /etc/passwd.
+    groups: String,
+    accounts: String,
+}
+
+impl Groups {
+    fn of(source: &Source) -> Groups {
+        let text = |path: &str| source.text(path).unwrap_or_default();
+        Groups { groups: text("/etc/group"), accounts: text("/etc/passwd") }
+    }
+
+    /// Whether nobody but root is in a group.
+    fn have_no_users(&self, gid: u32) -> Result<bool, Absent> {
+        let number = gid.to_string();
+        let fields = |line: &str| line.split(':').map(str::to_string).collect::<Vec<String>>();
+        let group = self.groups.lines().map(fields).find(|group| group.get(2) == Some(&number));
+        let members = group.as_ref().and_then(|group| group.get(3)).map_or("", String::as_str);
+        let has_account = |account: Vec<String>| account.get(3) == Some(&number) && account.first().is_some_and(|name| name != "root");
+        match group {
+            _ if self.accounts.lines().map(fields).any(has_account) => Ok(false),
+            Some(_) => Ok(members.split(',').all(|member| matches!(member.trim(), "" | "root"))),
+            None if gid == 0 => Ok(true),
+            None => Err(Absent::not_present(format!("/etc/group has no group {gid}"))),
+        }
+    }
 }
 
 /// What is asked of the library. It may hang.

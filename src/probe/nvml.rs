@@ -331,6 +331,13 @@ number!(
     /// Performance state; 32 where it is unknown.
     performance_state, nvmlDeviceGetPerformanceState);
 
+/// What a licence can unlock on the GPU, and whether it has.
+pub(super) fn licensable_features(device: &Device) -> Answer<sys::nvmlGridLicensableFeatures_t> {
+    let mut features = zeroed();
+    call!(device, nvmlDeviceGetGridLicensableFeatures_v4, &mut features)?;
+    Ok(features)
+}
+
 /// Whether ECC is on now, and whether it will be after the next reboot.
 pub(super) fn ecc_mode(device: &Device) -> Answer<(u32, u32)> {
     let (mut now, mut pending) = (0, 0);

@@ -44,6 +44,7 @@ pub(super) fn gpu(source: &Source, library: &Library, users: &Names, seen: &Seen
     let asker = Asker { device: &device, lost: RefCell::default() };
     let fields = asker.fields(&DEVICE_FIELDS);
     let name = asker.text(Device::name);
+    let virtualization = asker.word(nvml::virtualization, &VIRTUALIZATIONS);
     let gpu = Gpu {
         floors: name.as_ref().map_err(Absent::clone).and_then(|name| floors(name)).into(),
         index: asker.number(Device::index, 0..=1023).into(),
@@ -63,7 +64,8 @@ pub(super) fn gpu(source: &Source, library: &Library, users: &Names, seen: &Seen
         persistence: asker.switch(nvml::persistence).into(),
         compute_mode: asker.word(nvml::compute_mode, &COMPUTE_MODES).into(),
         performance_state: asker.number(nvml::performance_state, 0..=15).into(),
-        virtualization: asker.word(nvml::virtualization, &VIRTUALIZATIONS).into(),
+        virtualization: virtualization.clone().into(),
+        licensed: licensed(&asker, &virtualization).into(),
         recovery_action: fields.get(fi::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION).and_then(word(&RECOVERY_ACTIONS)).into(),
         utilization: utilization(&asker).into(),
         memory: memory(&asker).into(),
@@ -202,6 +204,22 @@ impl Fields {
 
 fn absurd(value: impl Display) -> Absent {
     Absent::failed(format!("NVML gave {value}, which cannot be"))
+}
+
+/// Whether a virtual GPU is licensed: of what a licence can unlock, its own kind is unlocked. GPUs that need none are not
+/// asked.
+fn licensed(asker: &Asker, virtualization: &Result<Virtualization, Absent>) -> Result<bool, Absent> {
+    match virtualization {
+        Ok(Virtualization::Vgpu) => {}
+        Ok(_) => return Err(Absent::not_supported("it is no virtual GPU")),
+        Err(absent) => return Err(absent.clone()),
+    }
+    let features = asker.ask(nvml::licensable_features)?;
+    if features.isGridLicenseSupported == 0 || features.licensableFeaturesCount == 0 {
+        return Err(Absent::not_supported("it needs no licence"));
+    }
+    let count = usize::try_from(features.licensableFeaturesCount).unwrap_or(usize::MAX);
+    Ok(features.gridLicensableFeatures.iter().take(count).any(|feature| feature.featureState != 0))
 }
 
 fn within<T: PartialOrd + Display>(range: RangeInclusive<T>) -> impl FnOnce(T) -> Result<T, Absent> {

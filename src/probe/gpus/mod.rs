@@ -101,6 +101,8 @@ struct Gpu {
     performance_state: Fact<u32>,
     /// Whether it is a virtual one, or handed to this virtual machine as a whole.
     virtualization: Fact<Virtualization>,
+    /// Whether a virtual one has its licence; without one it works slower and slower. Absent (not supported) for others.
+    licensed: Fact<bool>,
     /// What should be done to it, as the driver sees it (field 230 of NVML). The one sign of a GPU that waits for a
     /// reset: its counters read 0 and its Xids are past.
     recovery_action: Fact<RecoveryAction>,
@@ -884,6 +886,7 @@ impl Gpu {
             compute_mode: fact(absent),
             performance_state: fact(absent),
             virtualization: fact(absent),
+            licensed: fact(absent),
             recovery_action: fact(absent),
             utilization: fact(absent),
             memory: fact(absent),

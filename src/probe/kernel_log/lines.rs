@@ -43,6 +43,35 @@ const ERRORS: &[(&str, NvrmKind)] = &[
     ("PMU has halted", NvrmKind::Firmware),
 ];
 
+/// What the second number of `RmInitAdapter failed! (0x62:0x51:1941)` means (NVIDIA/open-gpu-kernel-modules,
+/// kernel-open/common/inc/nvstatuscodes.h; arch/nvalloc/unix/src/osinit.c writes it). The general ones are left out.
+const STATUSES: &[(u32, &str)] = &[
+    (0x03, "busy"),
+    (0x0f, "lost from the bus"),
+    (0x1a, "out of a resource other than memory"),
+    (0x1b, "no permission"),
+    (0x1c, "too little power"),
+    (0x25, "invalid data"),
+    (0x40, "invalid state"),
+    (0x47, "training of its memory failed"),
+    (0x51, "out of memory"),
+    (0x55, "not ready"),
+    (0x56, "not supported"),
+    (0x61, "its firmware (VBIOS) was rejected"),
+    (0x62, "reset required"),
+    (0x65, "timed out"),
+    (0x72, "a memory error"),
+    (0x77, "training of its NVLinks failed"),
+];
+
+/// What ended the start of a GPU, where a line tells it.
+fn status(text: &str) -> Option<&'static str> {
+    let numbers = text.split_once("RmInitAdapter failed!")?.1.split_once('(')?.1;
+    let number = numbers.split(':').nth(1)?.trim().strip_prefix("0x")?;
+    let number = u32::from_str_radix(number, 16).ok()?;
+    STATUSES.iter().find(|(known, _)| *known == number).map(|(_, words)| *words)
+}
+
 /// What was found in a kernel log so far.
 pub(super) struct Lines<'a> {
     clock: &'a Clock,
@@ -198,6 +227,7 @@ impl KernelLog {
                     self.nvrm_errors.push(NvrmError {
                         kind: *kind,
                         pci: unnamed(event.pci.clone(), "the line names no GPU"),
+                        status: unnamed(status(&message).map(str::to_string), "the line tells no status"),
                         text: message,
                         seconds: seconds.clone(),
                         time: time.clone(),
@@ -335,6 +365,20 @@ mod tests {
             "API mismatch: the client has the version 1.2, but this kernel module has the version 1.3."
         );
         assert_eq!(log.nvrm_errors[1].last_seconds, Fact(Ok(7)));
+    }
+
+    #[test]
+    fn the_status_of_a_start_that_failed_is_decoded() {
+        for (numbers, expected) in [
+            ("(0x62:0x51:1941)", Some("out of memory")),
+            ("(0x26:0x65:1534)", Some("timed out")),
+            ("(0x62:0xffff:2477)", None),
+            ("(0x62)", None),
+            ("", None),
+        ] {
+            let log = read(&format!("[ 9.0] NVRM: GPU 0000:82:00.0: RmInitAdapter failed! {numbers}\n"));
+            assert_eq!(log.nvrm_errors[0].status.value().map(String::as_str), expected, "{numbers}");
+        }
     }
 
     #[test]

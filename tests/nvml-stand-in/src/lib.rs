@@ -387,6 +387,25 @@ single_members! {
     nvmlDeviceGetMarginTemperature: sys::nvmlMarginTemperature_t { marginTemperature }
 }
 
+/// The answer is whether each licensable feature is licensed: `[0]` is one that is not.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetGridLicensableFeatures_v4(
+    device: Handle,
+    out: *mut sys::nvmlGridLicensableFeatures_t,
+) -> u32 {
+    let answer = device_answer("nvmlDeviceGetGridLicensableFeatures_v4", device, &[]);
+    let states: Result<Vec<u32>, u32> =
+        answer.map(|value| value.as_sequence().into_iter().flatten().map(|state| number(state) as u32).collect());
+    // SAFETY: nvml.h
+    code(states.map(|states| unsafe {
+        (*out).isGridLicenseSupported = 1;
+        (*out).licensableFeaturesCount = states.len() as u32;
+        for (feature, state) in (&mut (*out).gridLicensableFeatures).iter_mut().zip(states) {
+            feature.featureState = state;
+        }
+    }))
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlInit_v2() -> u32 {
     code(enter("nvmlInit_v2", None, &[]).map(|_| ()))
