@@ -358,7 +358,8 @@ fn expand(
 /// What the elements of the loop at `depth` are as subjects. Here nothing is held against the schemas any more, so a
 /// parameter may be anything: its elements have no name of their own.
 fn subject_kind(schemas: &Schemas, loops: &[Loop], depth: usize) -> Option<(String, String)> {
-    let before = if loops.iter().any(|each| each.list.value.reads(BEFORE)) { before_schema(schemas) } else { Json::Null };
+    let before =
+        if loops.iter().any(|each| each.list.value.reads(BEFORE)) { before_schema(schemas) } else { Json::Null };
     let mut names = Names::new(schemas);
     names.add("params", Type::Any);
     names.add(BEFORE, schemas.type_of(&before));

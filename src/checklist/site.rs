@@ -165,7 +165,9 @@ impl Draft {
             let mut set = Vec::new();
             for (key, node) in entries {
                 match known.get(&*key.text) {
-                    Some(param) => set.extend(value(&mut decoder, param, &node).map(|value| (key.text.into_owned(), value))),
+                    Some(param) => {
+                        set.extend(value(&mut decoder, param, &node).map(|value| (key.text.into_owned(), value)))
+                    }
                     None => {
                         let help =
                             hint(near(&key.text, known.keys().copied()), "checklists name theirs under `params`");

@@ -63,7 +63,8 @@ impl Checks {
         let deadline = Deadline::after(DEADLINE);
         let observations = observe::observe(&first_round, &checklists, &set, &target, &deadline, &interrupts, &hooks);
         let node = scope::of_node(&checklists, &observations, &set);
-        let listed: Vec<Listed> = plan.chosen.iter().map(|(checklist, check)| list(&checklists.schemas, checklist, check, &node)).collect();
+        let listed: Vec<Listed> =
+            plan.chosen.iter().map(|(checklist, check)| list(&checklists.schemas, checklist, check, &node)).collect();
         print(&match self.format {
             ListFormat::Json => {
                 let mut text = serde_json::to_string_pretty(&listed).unwrap_or_default();

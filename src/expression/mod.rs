@@ -138,26 +138,31 @@ impl Expression {
 
 /// What stands in an expression at the beginning of a path: functions and loop variables of its own are among it.
 fn written_paths(text: &str) -> Vec<(&str, &str)> {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let bytes = text.as_bytes();
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let word = |from: usize| {
+        let length = bytes[from..].iter().position(|byte| !is_word(*byte));
+        &text[from..length.map_or(text.len(), |length| from + length)]
+    };
     let mut paths = Vec::new();
-    let (mut rest, mut quote, mut before) = (text, None, ' ');
-    while let Some(c) = rest.chars().next() {
-        if quote.is_none() && is_word(c) {
-            let (word, after) = rest.split_at(rest.find(|c| !is_word(c)).unwrap_or(rest.len()));
-            if before != '.' {
-                let field = after.strip_prefix('.').unwrap_or_default();
-                paths.push((word, field.split(|c| !is_word(c)).next().unwrap_or_default()));
+    let (mut at, mut quote, mut before) = (0, None, b' ');
+    while let Some(&byte) = bytes.get(at) {
+        if quote.is_none() && is_word(byte) {
+            let name = word(at);
+            at += name.len();
+            if before != b'.' {
+                paths.push((name, if bytes.get(at) == Some(&b'.') { word(at + 1) } else { "" }));
             }
-            (rest, before) = (after, 'a');
+            before = byte;
             continue;
         }
         quote = match quote {
-            Some(open) if open == c => None,
-            None if c == '"' || c == '\'' => Some(c),
+            Some(open) if open == byte => None,
+            None if byte == b'"' || byte == b'\'' => Some(byte),
             quote => quote,
         };
-        before = c;
-        rest = &rest[c.len_utf8()..];
+        before = byte;
+        at += 1;
     }
     paths
 }

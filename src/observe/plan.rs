@@ -173,6 +173,7 @@ mod tests {
         let checklists = checklist::load(&[], None).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
         let mut all: Vec<&Expression> = checklists.causes().flat_map(|(_, cause)| cause.expressions()).collect();
         all.extend(checklists.all.iter().filter_map(|checklist| checklist.applies.as_ref()).map(|one| &one.value));
+        all.extend(checklists.params().filter_map(|param| param.default.as_ref()).map(|one| &one.value));
         for (_, check) in checklists.checks() {
             let texts = [&check.title].into_iter().chain(&check.found).chain(&check.why).chain(&check.next);
             all.extend(texts.flat_map(|text| text.value.expressions()));
@@ -182,8 +183,7 @@ mod tests {
             arguments.for_each(|(_, argument)| argument.expressions(&mut |expression| all.push(expression)));
         }
         fn read<'c>(expression: &'c Expression) -> Reads<'c> {
-            let mut reads =
-                Reads { probes: BTreeSet::new(), compared: BTreeSet::new(), params: BTreeSet::new() };
+            let mut reads = Reads { probes: BTreeSet::new(), compared: BTreeSet::new(), params: BTreeSet::new() };
             reads.expression(expression);
             reads
         }
