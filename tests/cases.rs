@@ -7,7 +7,7 @@ use common::{machine, punchlist_on};
 use punchlist::checklist::scope::{self, param_value};
 use punchlist::checklist::{self, Checklists, Effect, Level};
 use punchlist::fact::{Absent, Before, Observations, Reason};
-use punchlist::judge::{self, Outcome, Status};
+use punchlist::judge::{self, Outcome, Readings, Status};
 use punchlist::observe::{Choice, Plan, Snapshot, observe_arguments};
 use punchlist::probe::source::Source;
 use serde::Deserialize;
@@ -180,7 +180,8 @@ fn run(checklists: &Checklists, machines: &mut Machines, name: &str, case: &Case
         for (checklist, check) in plan.chosen.iter().filter(|(_, check)| check.id.text == case.check) {
             let ask = check.observe.iter().find(|ask| ask.name.text == steps[1]);
             let ask = ask.unwrap_or_else(|| panic!("{path}: the check does not observe {}", steps[1]));
-            for instance in scope::instances(checklist, check, &scope) {
+            let applies = scope::applies(checklist, &scope);
+            for instance in scope::instances(&checklists.schemas, &applies, check, &scope) {
                 let Ok(arguments) = scope::arguments(ask, &checklists.schemas, &instance.scope) else { continue };
                 let key = Observations::key(ask.probe.name, &arguments);
                 if let Some(observation) = observations.asked.get_mut(&key) {
@@ -192,7 +193,7 @@ fn run(checklists: &Checklists, machines: &mut Machines, name: &str, case: &Case
             }
         }
     }
-    let outcomes = judge::judge(checklists, &plan.chosen, &observations, &set);
+    let outcomes = judge::judge(checklists, &plan.chosen, &observations, &set, Readings::OfAll);
     outcomes.into_iter().filter(|outcome| outcome.check == case.check).collect()
 }
 
@@ -372,7 +373,7 @@ fn passes(
     if ENOUGH_WITHOUT.iter().any(enough) {
         return;
     }
-    let outcomes = judge::judge(checklists, &plan.chosen, observations, &BTreeMap::new());
+    let outcomes = judge::judge(checklists, &plan.chosen, observations, &BTreeMap::new(), Readings::OfAll);
     for outcome in outcomes.iter().filter(|outcome| outcome.check == id && outcome.status == Status::Pass) {
         wrong.push(format!("{id} passes for {} although {what}", outcome.subject));
     }

@@ -20,7 +20,7 @@ use punchlist::STACK_BYTES;
 use punchlist::checklist::{self, Checklists, Effect, Level};
 use punchlist::expression::{Expression, Names, Scope, Text};
 use punchlist::fact::{Absent, Observation, Observations, Reason};
-use punchlist::judge::{self, Status};
+use punchlist::judge::{self, Readings, Status};
 use punchlist::observe::{Choice, Plan, Snapshot, observe_arguments};
 use punchlist::probe::parts::Silent;
 use punchlist::probe::source::{OBSERVATIONS_FILE, Recorded, Source};
@@ -195,7 +195,7 @@ static YAML: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
 /// What judging and reporting have to bear, whatever was observed.
 fn judge_and_report(checklists: &Checklists, plan: &Plan, observations: &Observations, with_text: bool) {
     let set = BTreeMap::new();
-    let mut outcomes = judge::judge(checklists, &plan.chosen, observations, &set);
+    let mut outcomes = judge::judge(checklists, &plan.chosen, observations, &set, Readings::OfAll);
     for outcome in &outcomes {
         let told = outcome.reason.is_some();
         assert!(outcome.status != Status::Unknown || told, "unknown without a reason: {}", outcome.check);
@@ -596,7 +596,7 @@ fn no_pass_for_want_of(random: &mut Random, observations: &mut Observations) {
     let probe = random.pick(&probes);
     let reason = *random.pick(&[Reason::Timeout, Reason::Failed, Reason::Denied, Reason::NotRecorded]);
     observations.plain.get_mut(probe).unwrap().value = Absent::new(reason, "as this test wants it").to_json();
-    let outcomes = judge::judge(&CHECKLISTS, &PLAN.chosen, observations, &BTreeMap::new());
+    let outcomes = judge::judge(&CHECKLISTS, &PLAN.chosen, observations, &BTreeMap::new(), Readings::OfAll);
     let checks: BTreeMap<&str, _> = PLAN.chosen.iter().map(|(_, check)| (check.id.text.as_str(), check)).collect();
     for outcome in outcomes.iter().filter(|outcome| outcome.status == Status::Pass) {
         let check = checks[outcome.check.as_str()];
@@ -782,7 +782,7 @@ fn snapshots() {
 fn reports() {
     let from = |observations: &Observations| {
         let set = BTreeMap::new();
-        let mut outcomes = judge::judge(&CHECKLISTS, &PLAN.chosen, observations, &set);
+        let mut outcomes = judge::judge(&CHECKLISTS, &PLAN.chosen, observations, &set, Readings::OfAll);
         let items = judge::items(&CHECKLISTS, &mut outcomes, observations, &set);
         let facts = Facts {
             site: None,

@@ -8,7 +8,7 @@ mod common;
 use common::machine;
 use punchlist::checklist::{self, Checklists, Effect, Level};
 use punchlist::fact::{Observation, Observations};
-use punchlist::judge::{self, Status};
+use punchlist::judge::{self, Readings, Status};
 use punchlist::observe::{Choice, Plan};
 use punchlist::probe::PROBES;
 use punchlist::probe::parts::Silent;
@@ -97,7 +97,7 @@ impl Judge {
         }
         let choice = Choice { only: vec![], skip: vec![], level: Level::Deep, effect: Effect::Reads };
         let plan = Plan::new(&self.checklists, &choice).unwrap();
-        let judged = judge::judge(&self.checklists, &plan.chosen, &observations, &BTreeMap::new());
+        let judged = judge::judge(&self.checklists, &plan.chosen, &observations, &BTreeMap::new(), Readings::OfAll);
         let of = |one: judge::Outcome| ((one.check, format!("{:?}", one.subject)), (one.status, one.message));
         judged.into_iter().map(of).collect()
     }

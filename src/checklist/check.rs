@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Finds everything that is wrong with checklists that read well one by one. Of the built-in ones only what others
-/// may upset, and what judging needs, where they are `trusted`: a test holds them against everything else.
+/// may upset, where they are `trusted`: a test holds them against everything else.
 pub(super) fn all(checklists: &[Checklist], schemas: &Schemas, trusted: bool, problems: &mut Problems) {
     let params = params_schema(checklists);
     let ids: Ids = ids(checklists, problems);
@@ -27,11 +27,6 @@ pub(super) fn all(checklists: &[Checklist], schemas: &Schemas, trusted: bool, pr
             ids: &ids,
         };
         if trusted && checklist.is_builtin() {
-            let looping = checklist.checks.iter().map(|check| &check.for_each);
-            let looping = looping.chain(checklist.causes.iter().map(|cause| &cause.for_each));
-            for for_each in looping.filter(|for_each| !for_each.is_empty()) {
-                checker.loops(for_each, &mut with_outcomes.clone(), &mut Vec::new(), problems);
-            }
             continue;
         }
         if let Some(applies) = &checklist.applies {
@@ -310,7 +305,7 @@ impl<'c> Checker<'c> {
         }
         for explained in &cause.explains {
             let (pattern, _) = super::split_key(&explained.text);
-            if !self.ids.checks.iter().any(|id| scope::is_like(id, pattern)) {
+            if !scope::any_is_like(&self.ids.checks, pattern) {
                 self.unknown_id(explained, problems);
             }
         }

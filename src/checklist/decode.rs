@@ -112,7 +112,7 @@ impl Decoder<'_> {
         };
         let mut fields = Fields { place: node.place, what, entries: Vec::new() };
         for (key, value) in entries {
-            if known.contains(&key.text.as_str()) {
+            if known.contains(&&*key.text) {
                 fields.entries.push((key, value));
                 continue;
             }
@@ -170,7 +170,7 @@ impl Decoder<'_> {
     /// A text; numbers and truth values read as the text they were written as.
     pub(super) fn text(&mut self, node: &Node) -> Option<Placed<()>> {
         let text = match &node.kind {
-            Kind::Text(text) => text.clone(),
+            Kind::Text(text) => text.to_string(),
             Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => self.raw(node),
             _ => {
                 self.expected(node, "a text");
@@ -218,7 +218,17 @@ impl Decoder<'_> {
             self.expected(node, "an expression");
             return None;
         }
-        self.parsed(node, Expression::parse)
+        self.parsed(node, self.expressions_parse())
+    }
+
+    /// How expressions are read: the built-in ones are held against everything by the tests.
+    fn expressions_parse(&self) -> fn(&str) -> Result<Expression, Mistake> {
+        if self.file.is_builtin { |text| Ok(Expression::parse_later(text)) } else { Expression::parse }
+    }
+
+    /// As for expressions, for texts.
+    fn texts_parse(&self) -> fn(&str) -> Result<Text, Mistake> {
+        if self.file.is_builtin { Text::parse_later } else { Text::parse }
     }
 
     /// `true` or `false`.
@@ -233,9 +243,7 @@ impl Decoder<'_> {
     }
 
     fn template(&mut self, node: &Node) -> Option<Placed<Text>> {
-        // The built-in ones are held against everything by the tests.
-        let parse = if self.file.is_builtin { Text::parse_later } else { Text::parse };
-        let text = self.parsed(node, parse)?;
+        let text = self.parsed(node, self.texts_parse())?;
         if text.text.trim().is_empty() {
             self.say(text.place, "this text is empty", "write it, or take the key out");
             return None;
@@ -279,7 +287,7 @@ impl Decoder<'_> {
             self.say(key.place, format!("`{}` cannot be a name", key.text), "small letters, digits and `_`");
             return None;
         }
-        Some(Placed { value: (), place: key.place, text: key.text.clone() })
+        Some(Placed { value: (), place: key.place, text: key.text.to_string() })
     }
 
     fn params(&mut self, node: &Node) -> Vec<Param> {
@@ -418,7 +426,7 @@ impl Decoder<'_> {
                 Kind::Map(entries) => entries
                     .iter()
                     .filter_map(|(key, value)| {
-                        let name = Placed { value: (), place: key.place, text: key.text.clone() };
+                        let name = Placed { value: (), place: key.place, text: key.text.to_string() };
                         Some((name, self.argument(value)?))
                     })
                     .collect(),
@@ -436,7 +444,7 @@ impl Decoder<'_> {
 
     fn argument(&mut self, node: &Node) -> Option<Argument> {
         match &node.kind {
-            Kind::Text(_) => self.parsed(node, Text::parse).map(Argument::Text),
+            Kind::Text(_) => self.parsed(node, self.texts_parse()).map(Argument::Text),
             Kind::Bool(value) => Some(Argument::Plain(Json::from(*value), self.raw(node))),
             Kind::Int(value) => Some(Argument::Plain(Json::from(*value), self.raw(node))),
             Kind::Float(value) => Some(Argument::Plain(Json::from(*value), self.raw(node))),
@@ -505,7 +513,7 @@ impl Decoder<'_> {
             self.say(text.place, "expected a subject", "write a kind with the expression that names it: `gpu(x.pci)`");
             return None;
         };
-        match Expression::parse(key) {
+        match self.expressions_parse()(key) {
             Ok(value) => Some((kind.trim().to_string(), Placed { value, place: text.place, text: text.text.clone() })),
             Err(mistake) => {
                 let offset = kind.chars().count() + 1 + mistake.offset;

@@ -36,7 +36,7 @@ const OF_SITE: &str = "/etc/punchlist";
 /// Where a site keeps its own checklists.
 pub const SITE_FOLDER: &str = "/etc/punchlist/checklists.d";
 
-/// The checklists that are compiled in: name, YAML, and the same as JSON.
+/// The checklists that are compiled in: name, YAML, and the same as [`yaml::read_built`] reads it.
 const BUILTIN: &[(&str, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/checklists.rs"));
 
 /// Something that was read from a file, with its place there.
@@ -221,8 +221,8 @@ pub struct Loop {
     pub name: Placed<()>,
     /// The list.
     pub list: Placed<Expression>,
-    /// What its elements are as subjects: their kind, and the field that names one. Set when the list is checked;
-    /// `None` inside where the schema does not say.
+    /// What its elements are as subjects: their kind, and the field that names one. Set when the list is checked, in a
+    /// built-in checklist when it first has elements; `None` inside where the schema does not say.
     pub subject: OnceLock<Option<(String, String)>>,
 }
 
@@ -328,6 +328,11 @@ impl Cause {
     /// Whether it may explain any outcome of this check.
     pub fn may_explain_check(&self, check: &str) -> bool {
         self.explains.iter().any(|pattern| scope::is_like(check, split_key(&pattern.text).0))
+    }
+
+    /// Whether it may explain any outcome of any of these checks.
+    pub fn may_explain_any<'n>(&'n self, checks: &BTreeSet<&'n str>) -> bool {
+        self.explains.iter().any(|pattern| scope::any_is_like(checks, split_key(&pattern.text).0))
     }
 
     /// Every expression of it.
@@ -598,7 +603,7 @@ fn link(
     Err(problems)
 }
 
-/// The checklists of all files, checked against each other; the built-in ones of their JSON where `fast`.
+/// The checklists of all files, checked against each other; the built-in ones of what the build made of them where `fast`.
 fn decoded(
     files: &[Arc<SourceFile>],
     in_place: bool,
@@ -609,7 +614,7 @@ fn decoded(
     let decode_one = |(number, file): (usize, &Arc<SourceFile>)| {
         let mut problems = Problems::default();
         let root = match BUILTIN.get(number) {
-            Some((_, _, json)) if fast => yaml::read_built(json),
+            Some((_, _, written)) if fast => yaml::read_built(written),
             _ => yaml::read(file, &mut problems),
         };
         (root.and_then(|root| decode::checklist(file, &root, &mut problems)), problems)

@@ -3,7 +3,7 @@
 //! Planning reads this to know what to ask, judging to know what was asked: both have to agree, so it stands once.
 
 use super::{Argument, Ask, Cause, Check, Checklist, Checklists, Loop, Param, ParamType};
-use crate::expression::{Fact, Schemas, Scope, Type};
+use crate::expression::{Fact, Names, Schemas, Scope, Type};
 use crate::fact::{Absent, Observations, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,12 @@ pub fn is_like(name: &str, pattern: &str) -> bool {
         }
     }
     name.ends_with(end)
+}
+
+/// Whether any of these names is like a pattern. They are sorted, so only those are looked at that begin as it does.
+pub fn any_is_like<'n>(names: &BTreeSet<&'n str>, pattern: &'n str) -> bool {
+    let start = pattern.split('*').next().unwrap_or_default();
+    names.range(start..).take_while(|name| name.starts_with(start)).any(|name| is_like(name, pattern))
 }
 
 /// The name by which a cause reads the outcomes that are neither `pass` nor `skipped`.
@@ -256,18 +262,17 @@ fn shortened(text: &str) -> String {
     format!("{} …", text[..end].trim_end())
 }
 
-/// The check for each of its subjects, in the order of its lists.
-pub fn instances(checklist: &Checklist, check: &Check, scope: &Scope) -> Vec<Instance> {
+/// The check for each of its subjects, in the order of its lists; `applies` is what [`applies`] says of its checklist.
+pub fn instances(schemas: &Schemas, applies: &Standing, check: &Check, scope: &Scope) -> Vec<Instance> {
     let node = |standing| vec![Instance { subject: Subject::node(), scope: scope.clone(), standing }];
-    match applies(checklist, scope) {
-        Standing::Asked => {}
-        other => return node(other),
+    if *applies != Standing::Asked {
+        return node(applies.clone());
     }
     if let Some(absent) = missing_param(check, scope) {
         return node(Standing::Absent(absent));
     }
     let mut instances = Vec::new();
-    expand(&check.for_each, None, scope, &mut instances);
+    expand(schemas, &check.for_each, 0, None, scope, &mut instances);
     if instances.len() > MOST_SUBJECTS {
         let detail = format!("its loops lead to more than {MOST_SUBJECTS} subjects");
         return node(Standing::Absent(Absent::failed(detail)));
@@ -281,12 +286,12 @@ pub fn instances(checklist: &Checklist, check: &Check, scope: &Scope) -> Vec<Ins
 }
 
 /// Each thing that a cause holds of. What nobody could tell is left out: a cause is a claim.
-pub fn cause_instances(checklist: &Checklist, cause: &Cause, scope: &Scope) -> Vec<Instance> {
-    if applies(checklist, scope) != Standing::Asked {
+pub fn cause_instances(schemas: &Schemas, applies: &Standing, cause: &Cause, scope: &Scope) -> Vec<Instance> {
+    if *applies != Standing::Asked {
         return Vec::new();
     }
     let mut instances = Vec::new();
-    expand(&cause.for_each, None, scope, &mut instances);
+    expand(schemas, &cause.for_each, 0, None, scope, &mut instances);
     instances.truncate(MOST_SUBJECTS);
     instances.retain(|instance| {
         instance.standing == Standing::Asked
@@ -306,9 +311,17 @@ fn missing_param(check: &Check, scope: &Scope) -> Option<Absent> {
     names.into_iter().filter_map(absent).find(|absent| absent.reason == Reason::NotPresent)
 }
 
-fn expand(loops: &[Loop], parent: Option<Subject>, scope: &Scope, instances: &mut Vec<Instance>) {
+/// Goes over the elements of the loop at `depth`, and for each of them over those of the loops inside it.
+fn expand(
+    schemas: &Schemas,
+    loops: &[Loop],
+    depth: usize,
+    parent: Option<Subject>,
+    scope: &Scope,
+    instances: &mut Vec<Instance>,
+) {
     let subject = || parent.clone().unwrap_or_else(Subject::node);
-    let Some((first, rest)) = loops.split_first() else {
+    let Some(first) = loops.get(depth) else {
         instances.push(Instance { subject: subject(), scope: scope.clone(), standing: Standing::Asked });
         return;
     };
@@ -323,12 +336,12 @@ fn expand(loops: &[Loop], parent: Option<Subject>, scope: &Scope, instances: &mu
         Err(standing) => instances.push(Instance { subject: subject(), scope: scope.clone(), standing }),
         Ok(items) => {
             for (number, (item, doubt)) in items.into_iter().enumerate() {
-                let (kind, key) = name_of(first, &item, number);
+                let (kind, key) = name_of(schemas, loops, depth, &item, number);
                 let subject = Subject { kind, key: Some(key), parent: parent.clone().map(Box::new) };
                 let mut inside = scope.extend();
                 inside.set(&first.name.text, Ok(item));
                 match doubt {
-                    None => expand(rest, Some(subject), &inside, instances),
+                    None => expand(schemas, loops, depth + 1, Some(subject), &inside, instances),
                     Some(absent) => {
                         let standing = Standing::Absent(absent);
                         instances.push(Instance { subject, scope: inside, standing });
@@ -342,9 +355,30 @@ fn expand(loops: &[Loop], parent: Option<Subject>, scope: &Scope, instances: &mu
     }
 }
 
+/// What the elements of the loop at `depth` are as subjects. Here nothing is held against the schemas any more, so a
+/// parameter may be anything: its elements have no name of their own.
+fn subject_kind(schemas: &Schemas, loops: &[Loop], depth: usize) -> Option<(String, String)> {
+    let before =
+        if loops.iter().any(|each| each.list.value.reads(BEFORE)) { before_schema(schemas) } else { Json::Null };
+    let mut names = Names::new(schemas);
+    names.add("params", Type::Any);
+    names.add(BEFORE, schemas.type_of(&before));
+    names.add(OUTCOMES, schemas.type_of(&OUTCOMES_SCHEMA));
+    let mut element = Type::Any;
+    for each in &loops[..=depth] {
+        element = match each.list.value.check(&names).0 {
+            Type::List(element) => *element,
+            _ => Type::Any,
+        };
+        names.add(&each.name.text, element.clone());
+    }
+    schemas.subject_kind(&element).map(|kind| (kind.kind.to_string(), kind.key.to_string()))
+}
+
 /// What an element of a loop is called as a subject: as its schema says, else as itself or by what names it.
-fn name_of(each: &Loop, item: &Fact, number: usize) -> (String, String) {
-    if let Some(Some((kind, key))) = each.subject.get()
+fn name_of(schemas: &Schemas, loops: &[Loop], depth: usize, item: &Fact, number: usize) -> (String, String) {
+    let each = &loops[depth];
+    if let Some((kind, key)) = each.subject.get_or_init(|| subject_kind(schemas, loops, depth))
         && let Some(key) = item.field(key)
     {
         return (kind.clone(), key.text());

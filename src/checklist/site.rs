@@ -164,8 +164,10 @@ impl Draft {
         for DraftParams { nodes, set: entries } in self.params {
             let mut set = Vec::new();
             for (key, node) in entries {
-                match known.get(key.text.as_str()) {
-                    Some(param) => set.extend(value(&mut decoder, param, &node).map(|value| (key.text, value))),
+                match known.get(&*key.text) {
+                    Some(param) => {
+                        set.extend(value(&mut decoder, param, &node).map(|value| (key.text.into_owned(), value)))
+                    }
                     None => {
                         let help =
                             hint(near(&key.text, known.keys().copied()), "checklists name theirs under `params`");

@@ -7,6 +7,7 @@
 
 use super::problem::{Place, Problems, SourceFile};
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -39,7 +40,7 @@ pub(super) enum Kind {
     /// Another number.
     Float(f64),
     /// A text.
-    Text(String),
+    Text(Cow<'static, str>),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
 }
@@ -47,7 +48,7 @@ pub(super) enum Kind {
 /// A key of a map.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
-    pub text: String,
+    pub text: Cow<'static, str>,
     pub place: Place,
 }
 
@@ -65,10 +66,38 @@ impl Node {
     }
 }
 
-/// Reads the JSON that the build made of a built-in checklist. Its values have no places: should anything turn out to
-/// be wrong, the YAML is read instead.
-pub(super) fn read_built(json: &str) -> Option<Node> {
-    Built.deserialize(&mut serde_json::Deserializer::from_str(json)).ok()
+/// Reads what the build made of a built-in checklist (see build.rs). Its values have no places: should anything turn out
+/// to be wrong, the YAML is read instead.
+pub(super) fn read_built(written: &'static str) -> Option<Node> {
+    let mut rest = written;
+    built(&mut rest).filter(|_| rest.is_empty())
+}
+
+fn built(rest: &mut &'static str) -> Option<Node> {
+    let (head, after) = rest.split_once(':')?;
+    *rest = after;
+    let (kind, said) = head.split_at_checked(1)?;
+    let kind = match kind {
+        "n" => Kind::Null,
+        "b" => Kind::Bool(said.parse().ok()?),
+        "i" => Kind::Int(said.parse().ok()?),
+        "f" => Kind::Float(said.parse().ok()?),
+        "t" => {
+            let (text, after) = rest.split_at_checked(said.parse().ok()?)?;
+            *rest = after;
+            Kind::Text(Cow::Borrowed(text))
+        }
+        "l" => Kind::List((0..said.parse().ok()?).map(|_| built(rest)).collect::<Option<_>>()?),
+        "m" => {
+            let entry = |_: usize| match built(rest)?.kind {
+                Kind::Text(text) => Some((Key { text, place: Place::NOWHERE }, built(rest)?)),
+                _ => None,
+            };
+            Kind::Map((0..said.parse().ok()?).map(entry).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    };
+    Some(Node { place: Place::NOWHERE, kind })
 }
 
 /// Reads a file; `None` when it is so broken that nothing can be said of its content.
@@ -193,64 +222,6 @@ impl Reader<'_> {
     }
 }
 
-/// A value without a place.
-#[derive(Clone, Copy)]
-struct Built;
-
-impl Built {
-    fn node<E>(kind: Kind) -> Result<Node, E> {
-        Ok(Node { place: Place::NOWHERE, kind })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Built {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Built {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a value")
-    }
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Built::node(Kind::Null)
-    }
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Built::node(Kind::Bool(value))
-    }
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Built::node(Kind::Int(value))
-    }
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Built::node(i64::try_from(value).map_or(Kind::Float(value as f64), Kind::Int))
-    }
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Built::node(Kind::Float(value))
-    }
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Built::node(Kind::Text(value.to_string()))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element_seed(self)? {
-            items.push(item);
-        }
-        Built::node(Kind::List(items))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(text) = access.next_key::<String>()? {
-            entries.push((Key { text, place: Place::NOWHERE }, access.next_value_seed(self)?));
-        }
-        Built::node(Kind::Map(entries))
-    }
-}
-
 /// What went through the side cell.
 enum Handed {
     Scalar(Kind),
@@ -341,7 +312,7 @@ impl<'de> Visitor<'de> for AnyVisitor<'_, '_, '_> {
         self.hand(Kind::Float(value))
     }
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
-        self.hand(Kind::Text(value.to_string()))
+        self.hand(Kind::Text(value.to_string().into()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
@@ -363,8 +334,8 @@ impl<'de> Visitor<'de> for AnyVisitor<'_, '_, '_> {
             }
             let text = match key.kind {
                 Kind::Text(text) => text,
-                Kind::Bool(value) => value.to_string(),
-                Kind::Int(value) => value.to_string(),
+                Kind::Bool(value) => value.to_string().into(),
+                Kind::Int(value) => value.to_string().into(),
                 _ => {
                     let help = "a text that begins with `{` or `[` has to be quoted";
                     self.reader.say(key.place, format!("a key is a text, not {}", key.name()), help);

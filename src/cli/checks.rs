@@ -4,7 +4,7 @@ use super::formats::{width, wrapped};
 use super::{Asked, Failure, ListFormat, OK, choose, node_names, print, target_of};
 use crate::checklist::scope::{self, Standing};
 use crate::checklist::{Check, Checklist, Effect, Level, Severity};
-use crate::expression::Scope;
+use crate::expression::{Schemas, Scope};
 use crate::observe::{self, Deadline, Hooks, Interrupts, Plan};
 use crate::printable::printable;
 use clap::Args;
@@ -63,7 +63,8 @@ impl Checks {
         let deadline = Deadline::after(DEADLINE);
         let observations = observe::observe(&first_round, &checklists, &set, &target, &deadline, &interrupts, &hooks);
         let node = scope::of_node(&checklists, &observations, &set);
-        let listed: Vec<Listed> = plan.chosen.iter().map(|(checklist, check)| list(checklist, check, &node)).collect();
+        let listed: Vec<Listed> =
+            plan.chosen.iter().map(|(checklist, check)| list(&checklists.schemas, checklist, check, &node)).collect();
         print(&match self.format {
             ListFormat::Json => {
                 let mut text = serde_json::to_string_pretty(&listed).unwrap_or_default();
@@ -76,8 +77,8 @@ impl Checks {
     }
 }
 
-fn list<'c>(checklist: &'c Checklist, check: &'c Check, node: &Scope) -> Listed<'c> {
-    let instances = scope::instances(checklist, check, node);
+fn list<'c>(schemas: &Schemas, checklist: &'c Checklist, check: &'c Check, node: &Scope) -> Listed<'c> {
+    let instances = scope::instances(schemas, &scope::applies(checklist, node), check, node);
     let asked = instances.iter().filter(|instance| instance.standing == Standing::Asked).count();
     let reason = instances.iter().find_map(|instance| match &instance.standing {
         Standing::Asked => None,

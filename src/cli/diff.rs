@@ -5,7 +5,7 @@ use super::pseudonyms::Redact;
 use super::saved::Saved;
 use super::{Failure, ListFormat, node_names, patience, print};
 use crate::checklist::Checklists;
-use crate::judge;
+use crate::judge::{self, Readings};
 use crate::observe::Snapshot;
 use crate::probe::source::Source;
 use crate::report::compare::{Comparison, fact_changes, value_changes};
@@ -85,7 +85,7 @@ impl Diff {
         let set = self.choice.parameters(checklists, &names)?;
         let plan = self.choice.plan(checklists)?;
         let Snapshot { taken, uid, observations, redacted, .. } = snapshot;
-        let mut outcomes = judge::judge(checklists, &plan.chosen, &observations, &set);
+        let mut outcomes = judge::judge(checklists, &plan.chosen, &observations, &set, Readings::OfAll);
         for site in &checklists.sites {
             judge::waive(&mut outcomes, &site.waivers, &names, taken.date_naive());
         }

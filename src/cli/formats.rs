@@ -3,6 +3,7 @@
 use super::Failure;
 use super::output::{LineFile, OutputFile, time_to_write};
 use super::pseudonyms::Pseudonyms;
+use crate::judge::Readings;
 use crate::observe::Deadline;
 use crate::report::{
     MarkdownOptions, Report, RunEvent, TextOptions, judged_events, to_html, to_json, to_junit, to_markdown, to_nagios,
@@ -159,6 +160,15 @@ impl Outputs<'_> {
 
     fn is_followed(&self) -> bool {
         !self.lines.borrow().to.is_empty()
+    }
+
+    /// What the formats show of what outcomes were judged by.
+    pub(super) fn readings(&self) -> Readings {
+        let mut formats = self.files.iter().map(|(_, format)| *format).chain([self.formats.printed()]);
+        match formats.any(|format| matches!(format, Format::Json | Format::Html | Format::Jsonl)) {
+            true => Readings::OfAll,
+            false => Readings::OfFound,
+        }
     }
 
     /// Prints the report and writes all files.

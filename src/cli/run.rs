@@ -8,7 +8,7 @@ use crate::checklist::{self, Checklists, Effect};
 use crate::expression::{evaluate_until, ran_out_of_time};
 use crate::fact::{Before, Observation, Observations};
 use crate::handoff;
-use crate::judge;
+use crate::judge::{self, Readings};
 use crate::observe::{self, Deadline, Hooks, Interrupts, Plan, Snapshot, TO_EVALUATE, Target, Testing, Told};
 use crate::report::{Action, Facts, Report, RunEvent, SiteUsed};
 use chrono::{DateTime, Utc};
@@ -115,7 +115,9 @@ impl Run {
         };
         // What is left to do after this takes next to no time. Tests under load may have outlasted the run's deadline.
         evaluate_until(deadline.end().max(Instant::now()) + TO_EVALUATE);
-        let mut outcomes = judge::judge(&checklists, &plan.chosen, &observations, &set);
+        // What is redacted is searched whole.
+        let readings = if pseudonyms.is_some() { Readings::OfAll } else { outputs.readings() };
+        let mut outcomes = judge::judge(&checklists, &plan.chosen, &observations, &set, readings);
         let site = checklists.sites.first().map(|site| SiteUsed {
             name: site.name.clone(),
             file: site.file.name.clone(),

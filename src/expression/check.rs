@@ -38,7 +38,7 @@ impl<'s> Names<'s> {
 
     /// Takes the size checks of an expression that is known to hold when this one is read (a check's `when`).
     pub fn assume(&mut self, expression: &Expression) {
-        sized_lists(&expression.tree, &mut self.sized);
+        sized_lists(expression.tree(), &mut self.sized);
     }
 
     fn find(&self, name: &str) -> Option<Type<'s>> {
@@ -61,7 +61,7 @@ impl Expression {
     /// The type of the expression's value, and every mistake in it.
     pub fn check<'s>(&self, names: &Names<'s>) -> (Type<'s>, Vec<Mistake>) {
         let mut checker = Checker::new(names, self, None);
-        let found = checker.type_of(&self.tree);
+        let found = checker.type_of(self.tree());
         if checker.mistakes.is_empty() {
             return (found, Vec::new());
         }
@@ -103,7 +103,7 @@ impl<'c, 's> Checker<'c, 's> {
     /// Whether the expression, or what is known to hold with it, looks at the size of a list.
     fn is_sized(&self, list: &String) -> bool {
         let mut sized = self.names.sized.clone();
-        sized_lists(&self.expression.tree, &mut sized);
+        sized_lists(self.expression.tree(), &mut sized);
         sized.contains(list)
     }
 

@@ -30,7 +30,7 @@ impl Expression {
     /// Whether the expression holds. An error is an absence: nobody could tell.
     pub fn holds(&self, scope: &Scope) -> Result<bool, Absent> {
         let context = context(scope);
-        let found = resolved(&self.tree, &context, self.text())?;
+        let found = resolved(self.tree(), &context, self.text())?;
         match found.downcast_ref::<CelBool>() {
             Some(holds) => Ok(*holds.inner()),
             None => Err(Absent::failed(format!("`{}` is neither true nor false", self.text()))),
@@ -40,13 +40,13 @@ impl Expression {
     /// The expression's value.
     pub fn value(&self, scope: &Scope) -> Result<Fact, Absent> {
         let context = context(scope);
-        resolved(&self.tree, &context, self.text()).map(Fact)
+        resolved(self.tree(), &context, self.text()).map(Fact)
     }
 
     /// The elements of the list that the expression gives. Where it filters a list, an element of which nobody could
     /// tell whether it belongs comes with the reason; one that lacks what is asked for does not belong.
     pub fn items(&self, scope: &Scope) -> Result<Vec<(Fact, Option<Absent>)>, Absent> {
-        if let Expr::Comprehension(comprehension) = &self.tree.expr
+        if let Expr::Comprehension(comprehension) = &self.tree().expr
             && let Some(Loop { kind: LoopKind::Filter, range, variable, predicate: Some(predicate), .. }) =
                 Loop::of(comprehension)
         {
@@ -76,7 +76,7 @@ impl Expression {
     pub fn why_false(&self, scope: &Scope) -> Vec<Reading> {
         start_counting();
         let mut readings = Vec::new();
-        why(&self.tree, &context(scope), "", true, &mut readings);
+        why(self.tree(), &context(scope), "", true, &mut readings);
         readings
     }
 
@@ -85,7 +85,7 @@ impl Expression {
         start_counting();
         let context = context(scope);
         let mut leaves = Vec::new();
-        paths(&self.tree, &mut leaves);
+        paths(self.tree(), &mut leaves);
         values(&leaves, &context)
     }
 }
@@ -107,7 +107,7 @@ fn resolved(node: &IdedExpr, context: &Context<'_, 'static>, text: &str) -> Resu
     result.map(|value| value.into_owned()).map_err(|error| {
         start_counting();
         let mut absences = Vec::new();
-        blame(node, context, &mut absences);
+        blame(node, &error, context, &mut absences);
         let worst = absences.into_iter().min_by_key(|absent| absent.reason);
         worst.unwrap_or_else(|| Absent::failed(plain_error(&error)))
     })
@@ -157,35 +157,52 @@ fn each_element(
     }
 }
 
-/// Finds the absences that an error comes from. A node whose parts are all well is itself to blame.
-fn blame(node: &IdedExpr, context: &Context<'_, 'static>, absences: &mut Vec<Absent>) {
-    let Err(error) = Value::resolve_val(node, context) else { return };
+/// Whether a node is a name, or names a part of what a name stands for.
+fn is_path(node: &IdedExpr) -> bool {
+    match &node.expr {
+        Expr::Ident(_) => true,
+        Expr::Select(select) => is_path(&select.operand),
+        _ => free_name(node).is_some(),
+    }
+}
+
+/// As [`blame`], for a node that may be well.
+fn blame_part(node: &IdedExpr, context: &Context<'_, 'static>, absences: &mut Vec<Absent>) {
+    if let Err(error) = Value::resolve_val(node, context) {
+        blame(node, &error, context, absences);
+    }
+}
+
+/// Finds the absences that the error of a node comes from. One whose parts are all well is itself to blame.
+fn blame(node: &IdedExpr, error: &ExecutionError, context: &Context<'_, 'static>, absences: &mut Vec<Absent>) {
     let before = absences.len();
     match &node.expr {
+        // What the first absent field of a path says, all that follows it says as well.
+        _ if is_path(node) && carried(error).is_some() => {}
         Expr::Comprehension(comprehension) => {
             if let Some(found) = Loop::of(comprehension) {
-                blame(found.range, context, absences);
+                blame_part(found.range, context, absences);
                 each_element(&found, context, |_, _, inside| {
                     for part in [found.predicate, found.transform].into_iter().flatten() {
-                        blame(part, inside, absences);
+                        blame_part(part, inside, absences);
                     }
                 });
             }
         }
         Expr::Call(call) if call.func_name == op::CONDITIONAL => {
             match is(&call.args[0], context) {
-                None => blame(&call.args[0], context, absences),
-                Some(holds) => blame(&call.args[if holds { 1 } else { 2 }], context, absences),
+                None => blame_part(&call.args[0], context, absences),
+                Some(holds) => blame_part(&call.args[if holds { 1 } else { 2 }], context, absences),
             };
         }
         _ if free_name(node).is_some() => {}
-        _ => children(node).into_iter().for_each(|child| blame(child, context, absences)),
+        _ => children(node).into_iter().for_each(|child| blame_part(child, context, absences)),
     }
     if absences.len() == before {
-        absences.push(match carried(&error) {
+        absences.push(match carried(error) {
             Some((path, absent)) if absent.detail.is_empty() => Absent::new(absent.reason, path),
             Some((_, absent)) => absent,
-            None => Absent::failed(format!("`{}`: {}", write(node), plain_error(&error))),
+            None => Absent::failed(format!("`{}`: {}", write(node), plain_error(error))),
         });
     }
 }

@@ -19,9 +19,11 @@ pub use schema::{Schemas, SubjectKind, Type};
 pub use text::Text;
 
 use cel::IdedExpr;
+use cel::common::ast::{Expr, LiteralValue};
 use cel::parser::PrattParser;
 use functions::ENVIRONMENT;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// The longest expression, in bytes. Longer ones can overflow the parser's stack, and nobody can read them.
 pub const MAX_LENGTH: usize = 2048;
@@ -64,55 +66,36 @@ impl Mistake {
 #[derive(Debug, Clone)]
 pub struct Expression {
     text: String,
+    parsed: OnceLock<Parsed>,
+}
+
+/// What an expression's text is once it is parsed.
+#[derive(Debug, Clone)]
+struct Parsed {
     tree: IdedExpr,
-    /// See [`Expression::names`].
-    names: Box<[Box<str>]>,
-    /// See [`Expression::parameters`].
-    parameters: Box<[Box<str>]>,
+    /// See [`Expression::paths`]: sorted, each once, and nothing but what is read.
+    paths: Box<[(Box<str>, Box<str>)]>,
 }
 
 impl Expression {
     /// Parses `text`.
     pub fn parse(text: &str) -> Result<Expression, Mistake> {
-        if text.trim().is_empty() {
-            return Err(Mistake::new(0, "an expression is missing here"));
-        }
-        if text.len() > MAX_LENGTH {
-            return Err(Mistake::new(0, format!("this expression has {} bytes; {MAX_LENGTH} are allowed", text.len()))
-                .help("split the check in two, or name a parameter"));
-        }
-        if bracket_depth(text) > MAX_BRACKETS {
-            return Err(Mistake::new(0, format!("brackets stand more than {MAX_BRACKETS} deep in each other")));
-        }
-        if text.matches('?').count() > MAX_CHOICES {
-            // Choices nest to the right, and each costs the parser a good piece of stack.
-            return Err(Mistake::new(0, format!("more than {MAX_CHOICES} `?` in one expression")));
-        }
-        let parsed = PrattParser::new().enable_optional_syntax(true).parse(text);
-        let mut tree = match parsed {
-            Ok(tree) => tree,
-            // The fast parser says that something is wrong, the slow one where.
-            Err(_) => match ENVIRONMENT.compile(text) {
-                Ok(program) => program.expression().clone(),
-                Err(errors) => return Err(syntax_mistake(text, &errors)),
-            },
-        };
-        if tree::depth(&tree) > MAX_DEPTH {
-            return Err(Mistake::new(0, format!("this expression is more than {MAX_DEPTH} levels deep"))
-                .help("split the check in two, or write `x in [a, b, …]`"));
-        }
-        if tree::loop_depth(&tree) > MAX_LOOPS {
-            return Err(Mistake::new(0, format!("loops stand more than {MAX_LOOPS} deep in each other")));
-        }
-        tree::root(&mut tree, &mut Vec::new());
-        let mut expression =
-            Expression { text: text.to_string(), tree, names: Box::default(), parameters: Box::default() };
-        // Planning and judging ask for these again and again.
-        expression.names = free_names(&expression.tree).into_iter().map(Box::from).collect();
-        if expression.reads("params") {
-            expression.parameters = expression.fields_of("params").into_iter().map(Box::from).collect();
-        }
-        Ok(expression)
+        Ok(Expression { text: text.to_string(), parsed: OnceLock::from(parse(text)?) })
+    }
+
+    /// As [`Expression::parse`], for a text that is known to be right: it is parsed when its value is first asked for. Of
+    /// what is compiled in, most is about something that is well, or that a node does not have.
+    pub fn parse_later(text: &str) -> Expression {
+        Expression { text: text.to_string(), parsed: OnceLock::new() }
+    }
+
+    fn parsed(&self) -> &Parsed {
+        // What was not known to be right after all has no value.
+        self.parsed.get_or_init(|| parse(&self.text).unwrap_or_else(|_| Parsed::of(IdedExpr { id: 0, expr: NOTHING })))
+    }
+
+    fn tree(&self) -> &IdedExpr {
+        &self.parsed().tree
     }
 
     /// The text as it was written.
@@ -122,43 +105,129 @@ impl Expression {
 
     /// The names that the expression reads: probes, `params`, loop variables of its check.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(|name| &**name)
+        let names = self.parsed().paths.chunk_by(|(a, _), (b, _)| a == b);
+        names.filter_map(|paths| paths.first()).map(|(name, _)| &**name)
     }
 
     /// Whether the expression reads this name.
     pub fn reads(&self, name: &str) -> bool {
-        self.names.iter().any(|known| **known == *name)
+        self.text.contains(name) && self.names().any(|known| known == name)
     }
 
     /// The parameters that the expression reads: `x` of each `params.x`.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
-        self.parameters.iter().map(|name| &**name)
+        self.fields_of("params")
     }
 
-    /// The fields that the expression reads of the record with this name.
-    pub fn fields_of(&self, name: &str) -> BTreeSet<&str> {
-        fn walk<'e>(node: &'e IdedExpr, name: &str, fields: &mut BTreeSet<&'e str>) {
-            if let cel::common::ast::Expr::Select(select) = &node.expr
-                && tree::free_name(&select.operand) == Some(name)
-            {
-                fields.insert(&select.field);
-            }
-            tree::each_child(node, &mut |child| walk(child, name, fields));
+    /// The fields that the expression reads of the record with this name, sorted.
+    pub fn fields_of(&self, name: &str) -> impl Iterator<Item = &str> {
+        let paths = if self.text.contains(name) { &*self.parsed().paths } else { &[] };
+        let read = paths.iter().filter(move |(known, field)| **known == *name && !field.is_empty());
+        read.map(|(_, field)| &**field)
+    }
+
+    /// The names that the expression reads, each with the field that is read of it first (or none). One that is not
+    /// parsed yet is not parsed for this, and may be thought to read more than it does.
+    pub fn paths(&self) -> Vec<(&str, &str)> {
+        match self.parsed.get() {
+            Some(parsed) => parsed.paths.iter().map(|(name, field)| (&**name, &**field)).collect(),
+            None => written_paths(&self.text),
         }
-        let mut fields = BTreeSet::new();
-        walk(&self.tree, name, &mut fields);
-        fields
     }
 }
 
-fn free_names(tree: &IdedExpr) -> BTreeSet<&str> {
-    fn walk<'e>(node: &'e IdedExpr, names: &mut BTreeSet<&'e str>) {
-        names.extend(tree::free_name(node));
-        tree::each_child(node, &mut |child| walk(child, names));
+/// What stands in an expression at the beginning of a path: functions and loop variables of its own are among it.
+fn written_paths(text: &str) -> Vec<(&str, &str)> {
+    let bytes = text.as_bytes();
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let word = |from: usize| {
+        let length = bytes[from..].iter().position(|byte| !is_word(*byte));
+        &text[from..length.map_or(text.len(), |length| from + length)]
+    };
+    let mut paths = Vec::new();
+    let (mut at, mut quote, mut before) = (0, None, b' ');
+    while let Some(&byte) = bytes.get(at) {
+        if quote.is_none() && is_word(byte) {
+            let name = word(at);
+            at += name.len();
+            if before != b'.' {
+                paths.push((name, if bytes.get(at) == Some(&b'.') { word(at + 1) } else { "" }));
+            }
+            before = byte;
+            continue;
+        }
+        quote = match quote {
+            Some(open) if open == byte => None,
+            None if byte == b'"' || byte == b'\'' => Some(byte),
+            quote => quote,
+        };
+        before = byte;
+        at += 1;
     }
-    let mut names = BTreeSet::new();
-    walk(tree, &mut names);
-    names
+    paths
+}
+
+/// What has no value that a check could be judged by.
+const NOTHING: Expr = Expr::Literal(LiteralValue::Null);
+
+impl Parsed {
+    fn of(tree: IdedExpr) -> Parsed {
+        // Planning and judging ask for these again and again.
+        let paths = free_paths(&tree).into_iter().map(|(name, field)| (name.into(), field.into())).collect();
+        Parsed { tree, paths }
+    }
+}
+
+fn parse(text: &str) -> Result<Parsed, Mistake> {
+    if text.trim().is_empty() {
+        return Err(Mistake::new(0, "an expression is missing here"));
+    }
+    if text.len() > MAX_LENGTH {
+        return Err(Mistake::new(0, format!("this expression has {} bytes; {MAX_LENGTH} are allowed", text.len()))
+            .help("split the check in two, or name a parameter"));
+    }
+    if bracket_depth(text) > MAX_BRACKETS {
+        return Err(Mistake::new(0, format!("brackets stand more than {MAX_BRACKETS} deep in each other")));
+    }
+    if text.matches('?').count() > MAX_CHOICES {
+        // Choices nest to the right, and each costs the parser a good piece of stack.
+        return Err(Mistake::new(0, format!("more than {MAX_CHOICES} `?` in one expression")));
+    }
+    let parsed = PrattParser::new().enable_optional_syntax(true).parse(text);
+    let mut tree = match parsed {
+        Ok(tree) => tree,
+        // The fast parser says that something is wrong, the slow one where.
+        Err(_) => match ENVIRONMENT.compile(text) {
+            Ok(program) => program.expression().clone(),
+            Err(errors) => return Err(syntax_mistake(text, &errors)),
+        },
+    };
+    if tree::depth(&tree) > MAX_DEPTH {
+        return Err(Mistake::new(0, format!("this expression is more than {MAX_DEPTH} levels deep"))
+            .help("split the check in two, or write `x in [a, b, …]`"));
+    }
+    if tree::loop_depth(&tree) > MAX_LOOPS {
+        return Err(Mistake::new(0, format!("loops stand more than {MAX_LOOPS} deep in each other")));
+    }
+    tree::root(&mut tree, &mut Vec::new());
+    Ok(Parsed::of(tree))
+}
+
+fn free_paths(tree: &IdedExpr) -> BTreeSet<(&str, &str)> {
+    fn walk<'e>(node: &'e IdedExpr, paths: &mut BTreeSet<(&'e str, &'e str)>) {
+        if let Expr::Select(select) = &node.expr
+            && let Some(name) = tree::free_name(&select.operand)
+        {
+            paths.insert((name, &select.field));
+        } else if let Some(name) = tree::free_name(node) {
+            paths.insert((name, ""));
+        } else {
+            tree::each_child(node, &mut |child| walk(child, paths));
+        }
+    }
+    let mut paths = BTreeSet::new();
+    walk(tree, &mut paths);
+    paths
 }
 
 /// How deep brackets and signs before a value stand in each other; those in quoted texts count too, which is harmless.

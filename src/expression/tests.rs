@@ -235,7 +235,7 @@ fn an_expression_is_written_back_as_an_author_would() {
         "x.all(g, g.up) || x.exists_one(g, !g.up)",
     ] {
         let expression = Expression::parse(text).unwrap();
-        assert_eq!(tree::write(&expression.tree), text);
+        assert_eq!(tree::write(expression.tree()), text);
     }
 }
 

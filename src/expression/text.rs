@@ -2,7 +2,6 @@
 
 use super::{Expression, Mistake, Names, Scope, Type};
 use crate::fact::Absent;
-use std::sync::OnceLock;
 
 /// A text with expressions inside.
 #[derive(Debug, Clone, Default)]
@@ -14,59 +13,17 @@ pub struct Text {
 enum Part {
     Plain(String),
     /// An expression, and where it begins in the text, in characters.
-    Expression(Later, usize),
-}
-
-/// An expression that may be parsed when it is first asked for.
-#[derive(Debug, Clone)]
-struct Later {
-    source: String,
-    /// `None` where it is no expression, which only one can be that was not parsed at once.
-    parsed: OnceLock<Option<Box<Expression>>>,
-}
-
-impl Later {
-    fn get(&self) -> Option<&Expression> {
-        self.parsed.get_or_init(|| Expression::parse(&self.source).ok().map(Box::new)).as_deref()
-    }
-
-    /// The names that it may read, each with the field that is read of it first: what stands in it at the beginning of
-    /// a path.
-    fn paths(&self) -> Vec<(&str, &str)> {
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let mut paths = Vec::new();
-        let (mut rest, mut quote, mut before) = (self.source.as_str(), None, ' ');
-        while let Some(c) = rest.chars().next() {
-            let word = rest.split(|c| !is_word(c)).next().unwrap_or_default();
-            if quote.is_none() && !word.is_empty() {
-                let after = rest[word.len()..].strip_prefix('.').unwrap_or_default();
-                if before != '.' {
-                    paths.push((word, after.split(|c| !is_word(c)).next().unwrap_or_default()));
-                }
-                (rest, before) = (&rest[word.len()..], 'a');
-                continue;
-            }
-            quote = match quote {
-                Some(open) if open == c => None,
-                None if c == '"' || c == '\'' => Some(c),
-                quote => quote,
-            };
-            before = c;
-            rest = &rest[c.len_utf8()..];
-        }
-        paths
-    }
+    Expression(Expression, usize),
 }
 
 impl Text {
     /// Parses `source`.
     pub fn parse(source: &str) -> Result<Text, Mistake> {
-        let text = Text::parse_later(source)?;
-        for part in &text.parts {
-            let Part::Expression(later, start) = part else { continue };
-            let expression = Expression::parse(&later.source)
-                .map_err(|mistake| Mistake { offset: start + mistake.offset, ..mistake })?;
-            let _ = later.parsed.set(Some(Box::new(expression)));
+        let mut text = Text::parse_later(source)?;
+        for part in &mut text.parts {
+            let Part::Expression(expression, start) = part else { continue };
+            *expression = Expression::parse(expression.text())
+                .map_err(|mistake| Mistake { offset: *start + mistake.offset, ..mistake })?;
         }
         Ok(text)
     }
@@ -74,40 +31,33 @@ impl Text {
     /// As [`Text::parse`], for a text that is known to be right: an expression in it is parsed when it is first asked for.
     /// Most texts say what to do about something that is well.
     pub fn parse_later(source: &str) -> Result<Text, Mistake> {
-        if !source.contains(['{', '}']) {
-            return Ok(Text { parts: vec![Part::Plain(source.to_string())] });
-        }
-        let chars: Vec<char> = source.chars().collect();
         let mut parts = Vec::new();
         let mut plain = String::new();
-        let mut at = 0;
-        while at < chars.len() {
-            match (chars[at], chars.get(at + 1)) {
-                ('{', Some('{')) | ('}', Some('}')) => {
-                    plain.push(chars[at]);
-                    at += 2;
-                }
-                ('}', _) => {
-                    return Err(Mistake::new(at, "this `}` closes nothing").help("write `}}` for the brace itself"));
-                }
-                ('{', _) => {
-                    let start = at + 1;
-                    let end = end_of_expression(&chars, start).ok_or_else(|| {
-                        Mistake::new(at, "this `{` is never closed").help("write `{{` for the brace itself")
-                    })?;
-                    if !plain.is_empty() {
-                        parts.push(Part::Plain(std::mem::take(&mut plain)));
-                    }
-                    let source: String = chars[start..end].iter().collect();
-                    parts.push(Part::Expression(Later { source, parsed: OnceLock::new() }, start));
-                    at = end + 1;
-                }
-                (other, _) => {
-                    plain.push(other);
-                    at += 1;
-                }
+        let mut rest = source;
+        let place = |rest: &str| source[..source.len() - rest.len()].chars().count();
+        while let Some(brace) = rest.find(['{', '}']) {
+            plain.push_str(&rest[..brace]);
+            rest = &rest[brace..];
+            let (found, inside) = rest.split_at(1);
+            if inside.starts_with(found) {
+                plain.push_str(found);
+                rest = &inside[1..];
+                continue;
             }
+            if found == "}" {
+                let mistake = Mistake::new(place(rest), "this `}` closes nothing");
+                return Err(mistake.help("write `}}` for the brace itself"));
+            }
+            let end = end_of_expression(inside).ok_or_else(|| {
+                Mistake::new(place(rest), "this `{` is never closed").help("write `{{` for the brace itself")
+            })?;
+            if !plain.is_empty() {
+                parts.push(Part::Plain(std::mem::take(&mut plain)));
+            }
+            parts.push(Part::Expression(Expression::parse_later(&inside[..end]), place(inside)));
+            rest = &inside[end + 1..];
         }
+        plain.push_str(rest);
         if !plain.is_empty() {
             parts.push(Part::Plain(plain));
         }
@@ -118,8 +68,7 @@ impl Text {
     pub fn check(&self, names: &Names) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         for part in &self.parts {
-            let Part::Expression(later, start) = part else { continue };
-            let Some(expression) = later.get() else { continue };
+            let Part::Expression(expression, start) = part else { continue };
             let (found, of) = expression.check(names);
             mistakes.extend(of.into_iter().map(|mistake| Mistake { offset: start + mistake.offset, ..mistake }));
             if matches!(found, Type::Record(_) | Type::Map(_)) {
@@ -135,17 +84,8 @@ impl Text {
     /// The expressions inside.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Expression(later, _) => later.get(),
+            Part::Expression(expression, _) => Some(expression),
             Part::Plain(_) => None,
-        })
-    }
-
-    /// The names that the expressions inside may read, each with the field that is read of it first (or none), without
-    /// parsing them: loop variables of their own are among them.
-    pub fn paths(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.parts.iter().flat_map(|part| match part {
-            Part::Expression(later, _) => later.paths(),
-            Part::Plain(_) => Vec::new(),
         })
     }
 
@@ -162,7 +102,7 @@ impl Text {
     /// The expression when the text is one and nothing else, so that a number stays a number.
     pub fn only_expression(&self) -> Option<&Expression> {
         match self.parts.as_slice() {
-            [Part::Expression(later, _)] => later.get(),
+            [Part::Expression(expression, _)] => Some(expression),
             _ => None,
         }
     }
@@ -172,31 +112,28 @@ impl Text {
         for part in &self.parts {
             match part {
                 Part::Plain(plain) => text.push_str(plain),
-                Part::Expression(later, _) => {
-                    let none = || Absent::failed(format!("`{}` is no expression", later.source));
-                    match later.get().ok_or_else(none).and_then(|expression| expression.value(scope)) {
-                        Ok(value) => text.push_str(&value.text()),
-                        Err(reason) => text.push_str(&absent(reason)?),
-                    }
-                }
+                Part::Expression(expression, _) => match expression.value(scope) {
+                    Ok(value) => text.push_str(&value.text()),
+                    Err(reason) => text.push_str(&absent(reason)?),
+                },
             }
         }
         Ok(text)
     }
 }
 
-/// Where the expression that starts at `from` ends: its `}`, not one in a map or a quoted text.
-fn end_of_expression(chars: &[char], from: usize) -> Option<usize> {
+/// Where the expression ends that a text begins with: at its `}`, not at one in a map or a quoted text.
+fn end_of_expression(text: &str) -> Option<usize> {
     let (mut depth, mut quote) = (1, None);
-    let mut at = from;
-    while at < chars.len() {
-        match (quote, chars[at]) {
-            (Some(_), '\\') => at += 1,
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match (quote, byte) {
+            (Some(_), b'\\') => drop(bytes.next()),
             (Some(open), close) if open == close => quote = None,
             (Some(_), _) => {}
-            (None, mark @ ('"' | '\'')) => quote = Some(mark),
-            (None, '{') => depth += 1,
-            (None, '}') => {
+            (None, mark @ (b'"' | b'\'')) => quote = Some(mark),
+            (None, b'{') => depth += 1,
+            (None, b'}') => {
                 depth -= 1;
                 if depth == 0 {
                     return Some(at);
@@ -204,7 +141,6 @@ fn end_of_expression(chars: &[char], from: usize) -> Option<usize> {
             }
             _ => {}
         }
-        at += 1;
     }
     None
 }

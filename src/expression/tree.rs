@@ -1,7 +1,7 @@
 //! The tree of an expression: loops recognised, and written back as text.
 
 use cel::IdedExpr;
-use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr, operators as op};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators as op};
 
 /// The hidden name that all observations and parameters are fields of. An author cannot write it.
 pub(super) const FACTS: &str = "@facts";
@@ -156,8 +156,10 @@ pub(super) fn each_child<'e>(node: &'e IdedExpr, see: &mut dyn FnMut(&'e IdedExp
 pub(super) fn root(node: &mut IdedExpr, bound: &mut Vec<String>) {
     match &mut node.expr {
         Expr::Ident(name) if !name.starts_with('@') && !bound.contains(name) => {
-            let operand = Box::new(IdedExpr { id: node.id, expr: Expr::Ident(FACTS.into()) });
-            node.expr = Expr::Select(SelectExpr { operand, field: std::mem::take(name), test: false });
+            // `@facts["gpus"]`, not `@facts.gpus`: of a path that begins with a name, cel looks up every beginning.
+            let name = LiteralValue::String(std::mem::take(name).into());
+            let args = [Expr::Ident(FACTS.into()), Expr::Literal(name)].map(|expr| IdedExpr { id: node.id, expr });
+            node.expr = Expr::Call(CallExpr { func_name: op::INDEX.into(), target: None, args: args.into() });
         }
         Expr::Call(call) => {
             let ours = OURS.iter().find(|(written, _)| call.target.is_some() && *written == call.func_name);
@@ -191,10 +193,12 @@ pub(super) fn root(node: &mut IdedExpr, bound: &mut Vec<String>) {
 
 /// The free name that this node is, when it is one.
 pub(super) fn free_name(node: &IdedExpr) -> Option<&str> {
-    match &node.expr {
-        Expr::Select(select) if matches!(&select.operand.expr, Expr::Ident(name) if name == FACTS) => {
-            Some(&select.field)
-        }
+    let Expr::Call(call) = &node.expr else { return None };
+    match call.args.as_slice() {
+        [
+            IdedExpr { expr: Expr::Ident(facts), .. },
+            IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. },
+        ] if facts == FACTS => Some(name.inner()),
         _ => None,
     }
 }
@@ -274,6 +278,9 @@ pub(super) fn write(node: &IdedExpr) -> String {
 }
 
 fn write_within(node: &IdedExpr, strength: u8) -> String {
+    if let Some(name) = free_name(node) {
+        return name.to_string();
+    }
     let list = |items: &[IdedExpr]| items.iter().map(write).collect::<Vec<_>>().join(", ");
     match &node.expr {
         Expr::Ident(name) => name.clone(),
@@ -286,11 +293,8 @@ fn write_within(node: &IdedExpr, strength: u8) -> String {
             });
             format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
         }
-        Expr::Select(select) => match free_name(node) {
-            Some(name) => name.to_string(),
-            None if select.test => format!("has({}.{})", write_within(&select.operand, 9), select.field),
-            None => format!("{}.{}", write_within(&select.operand, 9), select.field),
-        },
+        Expr::Select(select) if select.test => format!("has({}.{})", write_within(&select.operand, 9), select.field),
+        Expr::Select(select) => format!("{}.{}", write_within(&select.operand, 9), select.field),
         Expr::Comprehension(comprehension) => match Loop::of(comprehension) {
             Some(found) => {
                 let inside = [found.predicate, found.transform].into_iter().flatten().map(write);

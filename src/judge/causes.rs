@@ -42,7 +42,8 @@ pub(super) fn causes<'c>(
         if !mine.iter().any(|number| severity(&outcomes[*number]).is_some()) {
             continue;
         }
-        for instance in scope::cause_instances(checklist, cause, &node) {
+        let applies = scope::applies(checklist, &node);
+        for instance in scope::cause_instances(&checklists.schemas, &applies, cause, &node) {
             let Some(subject) = subject_of(cause, &instance, outcomes) else { continue };
             let things = things_of(&instance.subject);
             // One item for what several things share: it is of the node, and explains what its loops lead to only.

@@ -14,7 +14,7 @@ use crate::fact::{Absent, Observations, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A check's answer for one subject.
@@ -81,7 +81,7 @@ pub struct Outcome {
     /// Where an expectation is false: which parts of it, with the values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
-    /// What the deciding expressions read.
+    /// What the deciding expressions read; where nothing was found, only if it was asked for: see [`Readings`].
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub values: Map<String, Json>,
     /// Why nobody could tell, or why it does not apply for want of something.
@@ -118,18 +118,30 @@ pub struct Waived {
     pub until: String,
 }
 
+/// Which outcomes keep what their expressions read ([`Outcome::values`]).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Readings {
+    /// All of them.
+    OfAll,
+    /// Those where something was found; most formats show no others.
+    OfFound,
+}
+
 /// Judges the chosen checks.
 pub fn judge(
     checklists: &Checklists,
     chosen: &[(&Checklist, &Check)],
     observations: &Observations,
     set: &BTreeMap<String, Json>,
+    readings: Readings,
 ) -> Vec<Outcome> {
     let node = scope::of_node(checklists, observations, set);
     let mut judge = Judge {
         checklists,
         observations,
         node,
+        readings,
+        applies: BTreeMap::new(),
         chosen: chosen.iter().map(|(checklist, check)| (check.id.text.as_str(), (*checklist, *check))).collect(),
         done: BTreeMap::new(),
     };
@@ -147,7 +159,7 @@ pub fn needs_hold(
     set: &BTreeMap<String, Json>,
     check: &Check,
 ) -> bool {
-    let outcomes = judge(checklists, chosen, observations, set);
+    let outcomes = judge(checklists, chosen, observations, set, Readings::OfFound);
     check.needs.iter().all(|need| {
         let mut of_need = outcomes.iter().filter(|outcome| outcome.check == need.text).peekable();
         // A need that is not part of the run holds nothing.
@@ -160,6 +172,9 @@ struct Judge<'j> {
     checklists: &'j Checklists,
     observations: &'j Observations,
     node: Scope,
+    readings: Readings,
+    /// What a checklist says of whether it applies, by its name.
+    applies: BTreeMap<&'j str, Standing>,
     chosen: BTreeMap<&'j str, (&'j Checklist, &'j Check)>,
     done: BTreeMap<&'j str, Vec<Outcome>>,
 }
@@ -174,7 +189,8 @@ impl<'j> Judge<'j> {
         for need in &check.needs {
             self.check(&need.text);
         }
-        let instances = scope::instances(checklist, check, &self.node);
+        let applies = self.applies.entry(&checklist.name.text).or_insert_with(|| scope::applies(checklist, &self.node));
+        let instances = scope::instances(&self.checklists.schemas, applies, check, &self.node);
         let slowest = self.slowest(check);
         let one = |instance| self.instance(checklist, check, instance, slowest);
         let outcomes = instances.into_iter().map(one).collect();
@@ -229,7 +245,9 @@ impl<'j> Judge<'j> {
             return absent_outcome(outcome, absent);
         }
         outcome.message = outcome.title.clone();
-        outcome.values = check.expect.iter().flat_map(|(_, expect)| expect.value.readings(&scope)).collect();
+        if self.readings == Readings::OfAll {
+            outcome.values = check.expect.iter().flat_map(|(_, expect)| expect.value.readings(&scope)).collect();
+        }
         outcome
     }
 
@@ -263,8 +281,8 @@ impl<'j> Judge<'j> {
         let expressions = check.expect.iter().map(|(_, expect)| &expect.value);
         let expressions = expressions.chain(check.for_each.iter().map(|each| &each.list.value));
         let expressions = expressions.chain(check.when.iter().map(|when| &when.value));
-        let names: BTreeSet<&str> = expressions.flat_map(|expression| expression.names()).collect();
-        let plain = names.into_iter().filter_map(|name| self.observations.plain.get(name));
+        let paths = expressions.flat_map(|expression| expression.paths());
+        let plain = paths.filter_map(|(name, _)| self.observations.plain.get(name));
         plain.map(|observation| observation.took).max().unwrap_or_default()
     }
 

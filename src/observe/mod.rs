@@ -171,7 +171,8 @@ fn requests(checklists: &Checklists, checklist: &Checklist, check: &Check, scope
     if check.observe.is_empty() {
         return Vec::new();
     }
-    let instances = scope::instances(checklist, check, scope);
+    let applies = scope::applies(checklist, scope);
+    let instances = scope::instances(&checklists.schemas, &applies, check, scope);
     let asked = instances.iter().filter(|instance| instance.standing == Standing::Asked);
     asked
         .flat_map(|instance| check.observe.iter().map(move |ask| (ask, &instance.scope)))

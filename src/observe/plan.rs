@@ -94,16 +94,11 @@ struct Reads<'c> {
 
 impl<'c> Reads<'c> {
     fn expression(&mut self, expression: &'c Expression) {
-        expression.names().for_each(|name| self.path(name, ""));
-        expression.parameters().for_each(|name| self.path("params", name));
-        if expression.reads(scope::BEFORE) {
-            expression.fields_of(scope::BEFORE).into_iter().for_each(|name| self.path(scope::BEFORE, name));
-        }
+        expression.paths().into_iter().for_each(|(name, field)| self.path(name, field));
     }
 
-    /// A text may be thought to read more than it does.
     fn text(&mut self, text: &'c Text) {
-        text.paths().for_each(|(name, field)| self.path(name, field));
+        text.expressions().for_each(|expression| self.expression(expression));
     }
 
     fn path(&mut self, name: &str, field: &'c str) {
@@ -131,8 +126,9 @@ fn probes(checklists: &Checklists, chosen: &[(&Checklist, &Check)]) -> (Vec<&'st
         let arguments = check.observe.iter().flat_map(|ask| &ask.arguments);
         arguments.for_each(|(_, argument)| argument.expressions(&mut |expression| reads.expression(expression)));
     }
+    let ids: BTreeSet<&str> = chosen.iter().map(|(_, check)| check.id.text.as_str()).collect();
     for (_, cause) in checklists.causes() {
-        if chosen.iter().any(|(_, check)| cause.may_explain_check(&check.id.text)) {
+        if cause.may_explain_any(&ids) {
             cause.conditions().for_each(|condition| reads.expression(condition));
             cause.texts().for_each(|text| reads.text(&text.value));
         }
@@ -173,24 +169,30 @@ mod tests {
     use crate::checklist;
 
     #[test]
-    fn what_a_text_reads_is_found_without_parsing_it() {
+    fn what_an_expression_reads_is_found_without_parsing_it() {
         let checklists = checklist::load(&[], None).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
-        let of_checks = checklists
-            .checks()
-            .flat_map(|(_, check)| [&check.title].into_iter().chain(&check.found).chain(&check.why).chain(&check.next));
-        let texts = of_checks.chain(checklists.causes().flat_map(|(_, cause)| cause.texts()));
-        let mut seen = 0;
-        for text in texts {
-            let paths: BTreeSet<(&str, &str)> = text.value.paths().collect();
-            for expression in text.value.expressions() {
-                seen += 1;
-                let has = |name: &str| paths.iter().any(|(known, _)| *known == name);
-                assert!(expression.names().all(has), "{}: {paths:?}", text.text);
-                assert!(expression.parameters().all(|name| paths.contains(&("params", name))), "{}", text.text);
-                let before = expression.fields_of(scope::BEFORE);
-                assert!(before.into_iter().all(|name| paths.contains(&(scope::BEFORE, name))), "{}", text.text);
-            }
+        let mut all: Vec<&Expression> = checklists.causes().flat_map(|(_, cause)| cause.expressions()).collect();
+        all.extend(checklists.all.iter().filter_map(|checklist| checklist.applies.as_ref()).map(|one| &one.value));
+        all.extend(checklists.params().filter_map(|param| param.default.as_ref()).map(|one| &one.value));
+        for (_, check) in checklists.checks() {
+            let texts = [&check.title].into_iter().chain(&check.found).chain(&check.why).chain(&check.next);
+            all.extend(texts.flat_map(|text| text.value.expressions()));
+            all.extend(check.for_each.iter().map(|each| &each.list).chain(&check.when).map(|one| &one.value));
+            all.extend(check.expect.iter().map(|(_, expect)| &expect.value));
+            let arguments = check.observe.iter().flat_map(|ask| &ask.arguments);
+            arguments.for_each(|(_, argument)| argument.expressions(&mut |expression| all.push(expression)));
         }
-        assert!(seen > 300, "{seen}");
+        fn read<'c>(expression: &'c Expression) -> Reads<'c> {
+            let mut reads = Reads { probes: BTreeSet::new(), compared: BTreeSet::new(), params: BTreeSet::new() };
+            reads.expression(expression);
+            reads
+        }
+        for text in all.iter().map(|expression| expression.text()) {
+            let (later, now) = (Expression::parse_later(text), Expression::parse(text));
+            let now = now.unwrap_or_else(|mistake| panic!("{text}: {mistake:?}"));
+            let (later, now) = (read(&later), read(&now));
+            assert_eq!((later.probes, later.compared, later.params), (now.probes, now.compared, now.params), "{text}");
+        }
+        assert!(all.len() > 2000, "{}", all.len());
     }
 }
