@@ -25,7 +25,10 @@ fn main() {
             serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut written = String::new();
         write_out(&tree, &mut written);
-        writeln!(list, "({name:?}, include_str!({:?}), {written:?}),", path.display().to_string())
+        // The YAML itself is wanted only where a mistake is shown, and where text is looked for in it.
+        let packed = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join(&name);
+        fs::write(&packed, miniz_oxide::deflate::compress_to_vec(yaml.as_bytes(), 10)).expect("OUT_DIR can be written");
+        writeln!(list, "({name:?}, include_bytes!({:?}), {written:?}),", packed.display().to_string())
             .expect("a String takes all");
     }
     list.push(']');

@@ -223,12 +223,12 @@ impl Decoder<'_> {
 
     /// How expressions are read: the built-in ones are held against everything by the tests.
     fn expressions_parse(&self) -> fn(&str) -> Result<Expression, Mistake> {
-        if self.file.is_builtin { |text| Ok(Expression::parse_later(text)) } else { Expression::parse }
+        if self.file.is_builtin() { |text| Ok(Expression::parse_later(text)) } else { Expression::parse }
     }
 
     /// As for expressions, for texts.
     fn texts_parse(&self) -> fn(&str) -> Result<Text, Mistake> {
-        if self.file.is_builtin { Text::parse_later } else { Text::parse }
+        if self.file.is_builtin() { Text::parse_later } else { Text::parse }
     }
 
     /// `true` or `false`.

@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// Where a site keeps what it knows of its nodes.
 const OF_SITE: &str = "/etc/punchlist";
@@ -36,8 +36,14 @@ const OF_SITE: &str = "/etc/punchlist";
 /// Where a site keeps its own checklists.
 pub const SITE_FOLDER: &str = "/etc/punchlist/checklists.d";
 
-/// The checklists that are compiled in: name, YAML, and the same as [`yaml::read_built`] reads it.
-const BUILTIN: &[(&str, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/checklists.rs"));
+/// The checklists that are compiled in: name, YAML deflated (RFC 1951), and the same as [`yaml::read_built`] reads it.
+const BUILTIN: &[(&str, &[u8], &str)] = &include!(concat!(env!("OUT_DIR"), "/checklists.rs"));
+
+/// Their YAML, in the same order.
+static BUILTIN_TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let unpacked = |packed| miniz_oxide::inflate::decompress_to_vec(packed).expect("the build has packed it");
+    BUILTIN.iter().map(|(_, packed, _)| String::from_utf8(unpacked(packed)).expect("it was UTF-8")).collect()
+});
 
 /// Something that was read from a file, with its place there.
 #[derive(Debug, Clone)]
@@ -363,7 +369,7 @@ fn split_key(pattern: &str) -> (&str, Option<&str>) {
 impl Checklist {
     /// Whether it is compiled in.
     pub fn is_builtin(&self) -> bool {
-        self.file.is_builtin
+        self.file.is_builtin()
     }
 }
 
@@ -399,7 +405,7 @@ impl Checklists {
 
 /// The text of each checklist that is compiled in.
 pub fn builtin_texts() -> impl Iterator<Item = &'static str> {
-    BUILTIN.iter().map(|(_, text, _)| *text)
+    BUILTIN_TEXTS.iter().map(String::as_str)
 }
 
 /// Reads the built-in checklists, those of the site, and those that `paths` name (files, or folders of `.yaml` files);
@@ -427,7 +433,7 @@ pub type Silent<'s> = &'s dyn Fn(&Path) -> Option<String>;
 fn read(paths: &[PathBuf], site: Option<&Path>, in_place: bool, silent: Silent) -> Result<Checklists, Problems> {
     let mut problems = Problems::default();
     let mut warnings = Vec::new();
-    let builtin = BUILTIN.iter().map(|(name, text, _)| SourceFile::builtin(format!("builtin/{name}"), text));
+    let builtin = BUILTIN.iter().enumerate().map(|(number, (name, ..))| SourceFile::builtin(name, number));
     let mut files: Vec<Arc<SourceFile>> = builtin.map(Arc::new).collect();
     let mut wanted: Vec<PathBuf> = Vec::new();
     // Whether there is anything at all is seen on the system's own disk, without which no program starts.

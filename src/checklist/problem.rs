@@ -13,10 +13,10 @@ use std::sync::{Arc, OnceLock};
 pub struct SourceFile {
     /// Its path as it was given, or `builtin/NAME.yaml` for one compiled in.
     pub name: String,
-    /// Its text.
-    pub text: Cow<'static, str>,
-    /// Whether it is compiled in.
-    pub is_builtin: bool,
+    /// Its text; empty for one compiled in.
+    text: Cow<'static, str>,
+    /// Which of those compiled in it is.
+    builtin: Option<usize>,
     /// Where its lines begin, in bytes; found when the first problem needs it.
     lines: OnceLock<Vec<usize>>,
 }
@@ -24,20 +24,33 @@ pub struct SourceFile {
 impl SourceFile {
     /// A file with this text.
     pub fn new(name: impl Into<String>, text: impl Into<Cow<'static, str>>) -> SourceFile {
-        SourceFile { name: name.into(), text: text.into(), is_builtin: false, lines: OnceLock::new() }
+        SourceFile { name: name.into(), text: text.into(), builtin: None, lines: OnceLock::new() }
     }
 
-    /// One that is compiled in.
-    pub(super) fn builtin(name: String, text: &'static str) -> SourceFile {
-        SourceFile { is_builtin: true, ..SourceFile::new(name, text) }
+    /// One that is compiled in: the one with this number.
+    pub(super) fn builtin(name: &str, number: usize) -> SourceFile {
+        SourceFile { builtin: Some(number), ..SourceFile::new(format!("builtin/{name}"), "") }
+    }
+
+    /// Whether it is compiled in.
+    pub fn is_builtin(&self) -> bool {
+        self.builtin.is_some()
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        match self.builtin {
+            Some(number) => super::builtin_texts().nth(number).unwrap_or_default(),
+            None => &self.text,
+        }
     }
 
     /// The text from the beginning of a line (from 1) to the end of the file.
     pub(super) fn text_from_line(&self, line: usize) -> &str {
         let starts = self.lines.get_or_init(|| {
-            std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect()
+            std::iter::once(0).chain(self.text().match_indices('\n').map(|(newline, _)| newline + 1)).collect()
         });
-        starts.get(line.saturating_sub(1)).and_then(|start| self.text.get(*start..)).unwrap_or_default()
+        starts.get(line.saturating_sub(1)).and_then(|start| self.text().get(*start..)).unwrap_or_default()
     }
 
     /// A line (from 1) without its end.
@@ -47,7 +60,7 @@ impl SourceFile {
 
     /// The SHA-256 of the text, in hexadecimal: what a report names its checklists by.
     pub fn sha256(&self) -> String {
-        Sha256::digest(self.text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        Sha256::digest(self.text().as_bytes()).iter().fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
         })

@@ -102,29 +102,29 @@ fn built(rest: &mut &'static str) -> Option<Node> {
 
 /// Reads a file; `None` when it is so broken that nothing can be said of its content.
 pub(super) fn read(file: &SourceFile, problems: &mut Problems) -> Option<Node> {
-    if file.text.len() > MAX_BYTES {
-        let size = file.text.len() / (1 << 20);
+    if file.text().len() > MAX_BYTES {
+        let size = file.text().len() / (1 << 20);
         let message = format!("this file has {size} MiB; a checklist may have {} MiB", MAX_BYTES >> 20);
         problems.add(file, Place::START, message).help("split it into several files");
         return None;
     }
-    if let Some((place, character)) = control_character(&file.text) {
+    if let Some((place, character)) = control_character(file.text()) {
         let message = format!("the control character U+{:04X} cannot stand in YAML", character as u32);
         problems.add(file, place, message).help("remove it; is this a text file?");
         return None;
     }
     // The parser keeps all of them at once. Each but the first stands behind a comma or on a line of its own.
-    if file.text.bytes().filter(|byte| matches!(byte, b',' | b'\n')).count() > MAX_VALUES {
+    if file.text().bytes().filter(|byte| matches!(byte, b',' | b'\n')).count() > MAX_VALUES {
         problems.add(file, Place::START, format!("more than {MAX_VALUES} values: this is no checklist"));
         return None;
     }
-    if bracket_depth(&file.text) > MAX_BRACKETS {
+    if bracket_depth(file.text()) > MAX_BRACKETS {
         let message = format!("brackets stand more than {MAX_BRACKETS} deep in each other");
         problems.add(file, Place::START, message);
         return None;
     }
-    let reader = Reader { lines: file.text.lines().collect(), values: Cell::new(0), found: RefCell::default() };
-    let root = Value(&reader).deserialize(serde_yaml::Deserializer::from_str(&file.text));
+    let reader = Reader { lines: file.text().lines().collect(), values: Cell::new(0), found: RefCell::default() };
+    let root = Value(&reader).deserialize(serde_yaml::Deserializer::from_str(file.text()));
     for (place, message, help) in reader.found.into_inner() {
         problems.add(file, place, message).help(help);
     }

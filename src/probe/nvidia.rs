@@ -274,7 +274,9 @@ impl Groups {
         let fields = |line: &str| line.split(':').map(str::to_string).collect::<Vec<String>>();
         let group = self.groups.lines().map(fields).find(|group| group.get(2) == Some(&number));
         let members = group.as_ref().and_then(|group| group.get(3)).map_or("", String::as_str);
-        let has_account = |account: Vec<String>| account.get(3) == Some(&number) && account.first().is_some_and(|name| name != "root");
+        let has_account = |account: Vec<String>| {
+            account.get(3) == Some(&number) && account.first().is_some_and(|name| name != "root")
+        };
         match group {
             _ if self.accounts.lines().map(fields).any(has_account) => Ok(false),
             Some(_) => Ok(members.split(',').all(|member| matches!(member.trim(), "" | "root"))),
