@@ -191,7 +191,7 @@ fn holds(key: &str, around: Field, free: bool) -> Holds {
         "user" | "username" | "owner" | "login" | "logname" | "acct" => return Holds::Only(Kind::User),
         "cluster" | "clustername" | "slurmclustername" => return Holds::Only(Kind::Cluster),
         "domainname" | "realm" | "dnsdomain" => return Holds::Only(Kind::Domain),
-        "mac" | "macaddress" | "hwaddr" | "lladdr" => return Holds::Only(Kind::Mac),
+        "mac" | "partner_mac" | "macaddress" | "hwaddr" | "lladdr" => return Holds::Only(Kind::Mac),
         "machineid" | "hostid" => return Holds::Only(Kind::Uuid),
         "arguments" | "argv" | "cmdline" => return Holds::Arguments,
         "refs" => return Holds::References,
