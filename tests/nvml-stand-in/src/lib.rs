@@ -400,7 +400,7 @@ pub unsafe extern "C" fn nvmlDeviceGetGridLicensableFeatures_v4(
     code(states.map(|states| unsafe {
         (*out).isGridLicenseSupported = 1;
         (*out).licensableFeaturesCount = states.len() as u32;
-        for (feature, state) in (&mut (*out).gridLicensableFeatures).iter_mut().zip(states) {
+        for (feature, state) in (*out).gridLicensableFeatures.iter_mut().zip(states) {
             feature.featureState = state;
         }
     }))
