@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::punchlist_on;
+use common::{in_parallel, punchlist_on};
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -27,14 +27,7 @@ fn the_first_item_of_each_incident_is_its_root() {
         let said = item["cause"].as_str().or(item["check"].as_str()).unwrap_or("-");
         (said != first).then(|| format!("{incident} ({machine}): {said} stands first, not {first}: {}", item["title"]))
     };
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-    let wrong: Vec<String> = std::thread::scope(|scope| {
-        let started: Vec<_> = rows
-            .chunks(rows.len().div_ceil(threads))
-            .map(|rows| scope.spawn(move || rows.iter().filter_map(wrong_in).collect::<Vec<_>>()))
-            .collect();
-        started.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
+    let wrong: Vec<String> = in_parallel(&rows, wrong_in).into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let faults = rows.iter().filter(|row| !row.ends_with("\t-")).count();
     assert!(faults >= 50, "{faults} machines with a fault");

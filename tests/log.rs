@@ -1,7 +1,10 @@
 //! `punchlist log`: what lines of kernel logs are, in every format, and whole runs of the binary.
 
+mod common;
+
 use punchlist::knowledge::{Choice, Event, Log, Reader};
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -843,7 +846,7 @@ fn what_the_log_calls_critical_is_on_the_punch_list_of_a_run() {
         report["items"].as_array().unwrap().iter().map(|item| item["title"].to_string()).collect()
     };
     assert_eq!(items("nothing of note"), Vec::<String>::new());
-    let missed = |row: &Json| -> Option<String> {
+    let missed = |row: &&Json| -> Option<String> {
         let example = row["example"].as_str().unwrap();
         let events = read(example).events;
         let is_critical = events.iter().any(|event| event.severity == punchlist::knowledge::Severity::Critical);
@@ -851,11 +854,33 @@ fn what_the_log_calls_critical_is_on_the_punch_list_of_a_run() {
     };
     let read: Vec<&Json> = rows.as_array().unwrap().iter().filter(is_read).collect();
     assert!(read.len() > 60, "{}", read.len());
-    let missed: Vec<String> = std::thread::scope(|scope| {
-        let parts = read.chunks(read.len().div_ceil(4));
-        let threads: Vec<_> =
-            parts.map(|part| scope.spawn(|| part.iter().filter_map(|row| missed(row)).collect::<Vec<_>>())).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
+    let missed: Vec<String> = common::in_parallel(&read, missed).into_iter().flatten().collect();
     assert!(missed.is_empty(), "no check of a run tells of these:\n{}", missed.join("\n"));
+}
+
+/// A check that asks for a row by an id that no row has could never fire.
+#[test]
+fn the_rows_that_checklists_name_are_in_the_table() {
+    let rows: Json = serde_yaml::from_str(include_str!("../src/knowledge/patterns.yaml")).unwrap();
+    let known: BTreeSet<&str> = rows.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect();
+    let asked = regex::Regex::new(
+        r#"\.row\)? (?:==|!=|in) ("[^"]*"|\[[^\]]*\])|\.row\.startsWith\(("[^"]*")\)|  log_\w*faults:\n(?: .*\n)*?    default: '(\[.*\])'"#,
+    );
+    let (asked, name) = (asked.unwrap(), regex::Regex::new(r#""([^"]+)""#).unwrap());
+    let (mut named, mut unknown) = (0, Vec::new());
+    for text in punchlist::checklist::builtin_texts() {
+        for found in asked.captures_iter(text) {
+            let names = found.iter().skip(1).flatten().next().unwrap().as_str();
+            for name in name.captures_iter(names) {
+                named += 1;
+                let begins = found.get(2).is_some();
+                let is_known = |id: &&str| if begins { id.starts_with(&name[1]) } else { **id == name[1] };
+                if !known.iter().any(is_known) {
+                    unknown.push(name[1].to_string());
+                }
+            }
+        }
+    }
+    assert!(named > 100, "{named}");
+    assert!(unknown.is_empty(), "{unknown:?}");
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{is_based, machines, punchlist_on};
+use common::{in_parallel, is_based, machines, punchlist_on};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -63,9 +63,9 @@ fn each_machine_gets_the_punch_list_expected_of_it() {
 
 #[test]
 fn the_json_report_says_the_same_as_the_text() {
-    for machine in machines() {
-        let text = run(&machine, &[]);
-        let json = run(&machine, &["--format", "json"]);
+    in_parallel(&machines(), |machine| {
+        let text = run(machine, &[]);
+        let json = run(machine, &["--format", "json"]);
         let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
         assert_eq!(text.status.code(), json.status.code());
         assert_eq!(report["summary"]["exit_status"], json.status.code().unwrap());
@@ -87,5 +87,5 @@ fn the_json_report_says_the_same_as_the_text() {
             let status = outcome["status"].as_str().unwrap();
             assert_eq!(status == "unknown", outcome["reason"].is_object() && status != "skipped", "{outcome}");
         }
-    }
+    });
 }

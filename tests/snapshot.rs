@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{machine, machines, punchlist_on};
+use common::{in_parallel, machine, machines, punchlist_on};
 use serde_json::Value as Json;
 use std::fs;
 use std::process::{Command, Output};
@@ -26,18 +26,20 @@ fn outcomes(output: &Output) -> Json {
 fn every_recorded_machine_is_judged_the_same_from_its_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     // A snapshot holds what the standard level asks.
-    for machine in machines().into_iter().filter(|machine| common::level(machine).is_none()) {
+    let mut machines = machines();
+    machines.retain(|machine| common::level(machine).is_none());
+    in_parallel(&machines, |machine| {
         let file = folder.path().join(machine.file_name().unwrap()).with_extension("json");
-        let taken = punchlist_on(&machine, "snapshot").arg("-o").arg(&file).output().unwrap();
+        let taken = punchlist_on(machine, "snapshot").arg("-o").arg(&file).output().unwrap();
         assert_eq!(taken.status.code(), Some(0), "{}", String::from_utf8_lossy(&taken.stderr));
-        let live = punchlist_on(&machine, "run").args(["--format", "json"]).output().unwrap();
+        let live = punchlist_on(machine, "run").args(["--format", "json"]).output().unwrap();
         let later = punchlist(&["run", "--format", "json", "--from", file.to_str().unwrap()]);
         let (later, live) = (outcomes(&later), outcomes(&live));
         for (later, live) in later.as_array().unwrap().iter().zip(live.as_array().unwrap()) {
             assert_eq!(later, live, "{}", machine.display());
         }
         assert_eq!(later.as_array().unwrap().len(), live.as_array().unwrap().len());
-    }
+    });
 }
 
 /// Snapshots that were taken of real nodes stay readable, and what is made of them is what stands beside them: punch list

@@ -11,6 +11,7 @@ pub mod hung;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 /// The file that makes a machine "as that one, but …".
@@ -233,6 +234,20 @@ pub fn outcomes(report: &Json) -> Vec<Json> {
         }
     }
     all
+}
+
+/// Does something with each of these, on as many threads as there are processors; what comes of it is in no order.
+pub fn in_parallel<T: Sync, R: Send>(all: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let some_of_them = || {
+        let others = std::iter::from_fn(|| all.get(next.fetch_add(1, Ordering::Relaxed)));
+        others.map(&each).collect::<Vec<R>>()
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(some_of_them)).collect();
+        started.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 /// Makes system calls with these numbers answer `error`, for this command and all that it starts (seccomp(2)).
