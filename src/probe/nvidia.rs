@@ -3,6 +3,7 @@
 use super::nvml::{self, Library};
 use super::parts::{self, Part, Place, Progress};
 use super::source::{Source, clipped};
+use super::users::Members;
 use super::{Probe, answer, first_present, schema_of};
 use crate::fact::{Absent, Fact, Reason};
 use schemars::JsonSchema;
@@ -76,7 +77,7 @@ struct DeviceNode {
     /// Permission bits in octal: `0666`.
     mode: Fact<String>,
     /// Whether it is closed to ordinary users: others may not read and write it, and no account but root is in its group,
-    /// by /etc/group and /etc/passwd. Absent (not_present) where neither knows the group, as with one of a directory.
+    /// by /etc/group and /etc/passwd. Absent (not_present) where these do not know the group, as with one of a directory.
     closed_to_users: Fact<bool>,
 }
 
@@ -230,7 +231,7 @@ fn module_files(source: &Source) -> Result<Vec<String>, Absent> {
 fn device_nodes(source: &Source) -> Result<Vec<DeviceNode>, Absent> {
     let names = source.names("/dev")?.into_iter().filter(|name| name.starts_with("nvidia"));
     // Asked once, and only where a node is not open to all.
-    let groups = LazyCell::new(|| Groups::of(source));
+    let members = LazyCell::new(|| Members::read(source));
     let node = |name: String| {
         let path = format!("/dev/{name}");
         let metadata = source.metadata(&path, true);
@@ -248,42 +249,11 @@ fn device_nodes(source: &Source) -> Result<Vec<DeviceNode>, Absent> {
         let closed = mode.clone().and_then(|mode| match u32::from_str_radix(&mode, 8) {
             Ok(bits) if bits & 0o6 == 0o6 => Ok(false),
             Ok(bits) if bits & 0o60 != 0o60 => Ok(true),
-            _ => groups.have_no_users(gid?),
+            _ => members.as_ref().map_err(Absent::clone)?.has_only_root(gid?),
         });
         Some(DeviceNode { mode: mode.into(), closed_to_users: closed.into(), path })
     };
     Ok(names.filter_map(node).collect())
-}
-
-/// The groups of this machine's own files.
-struct Groups {
-    /// Lines of /etc/group, and of /etc/passwd.
-    groups: String,
-    accounts: String,
-}
-
-impl Groups {
-    fn of(source: &Source) -> Groups {
-        let text = |path: &str| source.text(path).unwrap_or_default();
-        Groups { groups: text("/etc/group"), accounts: text("/etc/passwd") }
-    }
-
-    /// Whether nobody but root is in a group.
-    fn have_no_users(&self, gid: u32) -> Result<bool, Absent> {
-        let number = gid.to_string();
-        let fields = |line: &str| line.split(':').map(str::to_string).collect::<Vec<String>>();
-        let group = self.groups.lines().map(fields).find(|group| group.get(2) == Some(&number));
-        let members = group.as_ref().and_then(|group| group.get(3)).map_or("", String::as_str);
-        let has_account = |account: Vec<String>| {
-            account.get(3) == Some(&number) && account.first().is_some_and(|name| name != "root")
-        };
-        match group {
-            _ if self.accounts.lines().map(fields).any(has_account) => Ok(false),
-            Some(_) => Ok(members.split(',').all(|member| matches!(member.trim(), "" | "root"))),
-            None if gid == 0 => Ok(true),
-            None => Err(Absent::not_present(format!("/etc/group has no group {gid}"))),
-        }
-    }
 }
 
 /// What is asked of the library. It may hang.

@@ -1,7 +1,8 @@
-//! Names of users and groups, from the asked machine's own text files only: a directory service may hang, and on
-//! another root it would answer for the wrong machine.
+//! Names of users and groups and who is in them, from the asked machine's own text files only: a directory service may
+//! hang, and on another root it would answer for the wrong machine.
 
 use super::source::Source;
+use crate::fact::Absent;
 use std::collections::HashMap;
 
 /// Names by number.
@@ -37,6 +38,37 @@ impl Names {
     }
 }
 
+/// Who is in which group.
+pub(super) struct Members {
+    /// The text of /etc/group: `NAME:PASSWORD:NUMBER:MEMBER,MEMBER`.
+    groups: String,
+    /// The text of /etc/passwd, whose fourth field is the number of an account's own group.
+    accounts: String,
+}
+
+impl Members {
+    /// Absent where either file cannot be read: then nobody can tell.
+    pub(super) fn read(source: &Source) -> Result<Members, Absent> {
+        Ok(Members { groups: source.text("/etc/group")?, accounts: source.text("/etc/passwd")? })
+    }
+
+    /// Whether no account but root is in a group. Absent (not present) where /etc/group has no such group.
+    pub(super) fn has_only_root(&self, group: u32) -> Result<bool, Absent> {
+        let number = group.to_string();
+        let has_number = |line: &&str, field: usize| line.split(':').nth(field) == Some(&*number);
+        let is_root = |name: &str| matches!(name.trim(), "" | "root");
+        let name = |line: &str| line.split(':').next().unwrap_or_default().to_string();
+        if self.accounts.lines().filter(|line| has_number(line, 3)).any(|line| !is_root(&name(line))) {
+            return Ok(false);
+        }
+        match self.groups.lines().find(|line| has_number(line, 2)) {
+            Some(line) => Ok(line.split(':').nth(3).unwrap_or_default().split(',').all(is_root)),
+            None if group == 0 => Ok(true),
+            None => Err(Absent::not_present(format!("/etc/group has no group {group}"))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +84,21 @@ mod tests {
         let users = Names::of_users(&source);
         assert_eq!([0, 64030, 1].map(|id| users.get(id)), ["root", "slurm", "1"]);
         assert_eq!(Names::of_groups(&source).get(5), "5");
+    }
+
+    #[test]
+    fn a_group_has_those_it_names_and_those_whose_own_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        let source = Source::dead(dir.path(), Recorded::default());
+        std::fs::write(dir.path().join("etc/group"), "root:x:0:\nvideo:x:44:\nrender:x:105:root,me\nme:x:1000:\n")
+            .unwrap();
+        // Who is whose own group cannot be told.
+        assert!(Members::read(&source).is_err());
+        std::fs::write(dir.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/:/bin/sh\n")
+            .unwrap();
+        let members = Members::read(&source).unwrap();
+        assert_eq!([0, 44, 105, 1000].map(|group| members.has_only_root(group).unwrap()), [true, true, false, false]);
+        assert_eq!(members.has_only_root(64030).unwrap_err().reason, crate::fact::Reason::NotPresent);
     }
 }
