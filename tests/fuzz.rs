@@ -20,7 +20,7 @@ use punchlist::STACK_BYTES;
 use punchlist::checklist::{self, Checklists, Effect, Level};
 use punchlist::expression::{Expression, Names, Scope, Text};
 use punchlist::fact::{Absent, Observation, Observations, Reason};
-use punchlist::judge::{self, Readings, Status};
+use punchlist::judge::{self, Outcome, Readings, Status};
 use punchlist::observe::{Choice, Plan, Snapshot, observe_arguments};
 use punchlist::probe::parts::Silent;
 use punchlist::probe::source::{OBSERVATIONS_FILE, Recorded, Source};
@@ -195,12 +195,26 @@ static YAML: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
 /// What judging and reporting have to bear, whatever was observed.
 fn judge_and_report(checklists: &Checklists, plan: &Plan, observations: &Observations, with_text: bool) {
     let set = BTreeMap::new();
-    let mut outcomes = judge::judge(checklists, &plan.chosen, observations, &set, Readings::OfAll);
+    let outcomes = judge::judge(checklists, &plan.chosen, observations, &set, Readings::OfAll);
     for outcome in &outcomes {
         let told = outcome.reason.is_some();
         assert!(outcome.status != Status::Unknown || told, "unknown without a reason: {}", outcome.check);
         assert!(outcome.status != Status::Pass || !told, "pass with a reason: {}", outcome.check);
     }
+    let report = report(checklists, observations, outcomes);
+    let text = to_json(&report);
+    assert!(!text.trim().is_empty(), "a report that cannot be written");
+    if with_text {
+        render(&report);
+        let again: Report =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("a report that cannot be read: {error}"));
+        assert_eq!(to_json(&again), text, "a report that changes when it is read");
+    }
+}
+
+/// What is reported of these outcomes.
+fn report(checklists: &Checklists, observations: &Observations, mut outcomes: Vec<Outcome>) -> Report {
+    let set = BTreeMap::new();
     let items = judge::items(checklists, &mut outcomes, observations, &set);
     let facts = Facts {
         site: None,
@@ -214,15 +228,7 @@ fn judge_and_report(checklists: &Checklists, plan: &Plan, observations: &Observa
         loaded: false,
         recorded: true,
     };
-    let report = Report::new(&facts, outcomes, items);
-    let text = to_json(&report);
-    assert!(!text.trim().is_empty(), "a report that cannot be written");
-    if with_text {
-        render(&report);
-        let again: Report =
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("a report that cannot be read: {error}"));
-        assert_eq!(to_json(&again), text, "a report that changes when it is read");
-    }
+    Report::new(&facts, outcomes, items)
 }
 
 /// A report in every format.
@@ -781,22 +787,8 @@ fn snapshots() {
 #[test]
 fn reports() {
     let from = |observations: &Observations| {
-        let set = BTreeMap::new();
-        let mut outcomes = judge::judge(&CHECKLISTS, &PLAN.chosen, observations, &set, Readings::OfAll);
-        let items = judge::items(&CHECKLISTS, &mut outcomes, observations, &set);
-        let facts = Facts {
-            site: None,
-            checklists: &CHECKLISTS,
-            observations,
-            parameters: &set,
-            level: Level::Deep,
-            started: "2026-01-01T00:00:00Z".parse().unwrap(),
-            duration: Duration::from_millis(1),
-            as_root: true,
-            loaded: false,
-            recorded: true,
-        };
-        to_json(&Report::new(&facts, outcomes, items)).into_bytes()
+        let outcomes = judge::judge(&CHECKLISTS, &PLAN.chosen, observations, &BTreeMap::new(), Readings::OfAll);
+        to_json(&report(&CHECKLISTS, observations, outcomes)).into_bytes()
     };
     let good: Vec<Vec<u8>> = OBSERVED.iter().map(from).collect();
     fuzz("reports", |random| {

@@ -212,7 +212,7 @@ impl<'c> Checker<'c> {
     }
 
     fn loops(&self, for_each: &[Loop], names: &mut Names<'c>, own: &mut Vec<String>, problems: &mut Problems) {
-        for Loop { name, list, subject } in for_each {
+        for Loop { name, list, .. } in for_each {
             let (found, mistakes) = list.value.check(names);
             let fine = mistakes.is_empty();
             self.mistakes(&list.text, list.place, mistakes, problems);
@@ -227,8 +227,6 @@ impl<'c> Checker<'c> {
                     Type::Any
                 }
             };
-            let kind = self.schemas.subject_kind(&element);
-            subject.get_or_init(|| kind.map(|kind| (kind.kind.to_string(), kind.key.to_string())));
             self.own_name(name, element, names, own, problems);
         }
     }

@@ -227,8 +227,8 @@ pub struct Loop {
     pub name: Placed<()>,
     /// The list.
     pub list: Placed<Expression>,
-    /// What its elements are as subjects: their kind, and the field that names one. Set when the list is checked, in a
-    /// built-in checklist when it first has elements; `None` inside where the schema does not say.
+    /// What its elements are as subjects: their kind, and the field that names one. Set when
+    /// the list first has elements; `None` inside where the schema does not say.
     pub subject: OnceLock<Option<(String, String)>>,
 }
 

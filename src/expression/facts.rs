@@ -68,6 +68,11 @@ pub(super) fn count_step(bytes: usize) -> bool {
     !counted_too_many()
 }
 
+/// As [`count_step`], with the error that ends the evaluation.
+pub(super) fn take_step(bytes: usize) -> Result<(), ExecutionError> {
+    if count_step(bytes) { Ok(()) } else { Err(ExecutionError::InternalError("too many steps".into())) }
+}
+
 /// Whether the evaluation visited more elements than it may; its result is then worth nothing.
 pub(super) fn counted_too_many() -> bool {
     STEPS.get() > MAX_STEPS || OUT_OF_TIME.get()
@@ -530,9 +535,7 @@ impl Adder for List {
             all.push(item.clone_as_boxed());
         }
         // A loop may keep each such list.
-        if !count_step(size_of::<Box<dyn Val>>() * all.len()) {
-            return Err(ExecutionError::InternalError("too many steps".into()));
-        }
+        take_step(size_of::<Box<dyn Val>>() * all.len())?;
         Ok(CowVal::owned(CelList::from(all)))
     }
 }

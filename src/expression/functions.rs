@@ -1,6 +1,6 @@
 //! The functions that expressions may call: CEL's own, a few of its string and list extensions, and ours for texts.
 
-use super::facts::{count_step, short_number};
+use super::facts::{short_number, take_step};
 use super::schema::Type;
 use super::tree::STEP;
 use cel::common::types::{
@@ -283,11 +283,8 @@ fn slice<'b, 'v>(args: Arguments<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionErr
 /// Counts a step of a loop and hands its argument on.
 fn step<'b, 'v>(mut args: Arguments<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let bytes = args[0].as_ref().downcast_ref::<CelString>().map_or(0, |text| text.inner().len());
-    if count_step(bytes) {
-        Ok(args.swap_remove(0))
-    } else {
-        Err(ExecutionError::InternalError("too many steps".into()))
-    }
+    take_step(bytes)?;
+    Ok(args.swap_remove(0))
 }
 
 /// `1.5 TiB`: a size as a person reads it, in powers of 1024 (IEC 80000-13).

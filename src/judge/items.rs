@@ -131,7 +131,9 @@ fn from_cause(holding: &Holding, outcomes: &[Outcome], observations: &Observatio
         told.iter().any(|other| of(*other) && comes_of(detail(number), detail(*other)))
     };
     let shown: Vec<usize> = told.iter().copied().filter(|number| !repeats(*number)).collect();
-    let mut seen: Vec<String> = cause.seen.iter().map(|text| text.value.render(scope)).collect();
+    // A text that comes out empty has nothing to show on this node.
+    let mut seen: Vec<String> =
+        cause.seen.iter().map(|text| text.value.render(scope)).filter(|line| !line.is_empty()).collect();
     seen.extend(messages(&shown, outcomes, MOST_SEEN.saturating_sub(seen.len()).max(1)));
     each_once(&mut seen);
     let severity = told.iter().filter_map(|number| severity(&outcomes[*number])).max();

@@ -119,15 +119,18 @@ fn namespaces(source: &Source, controller: &str) -> Result<Vec<String>, Absent> 
     };
     let mut found: Vec<String> =
         source.names(&format!("{CONTROLLERS}/{controller}"))?.into_iter().filter(is_namespace).collect();
+    if !found.is_empty() {
+        found.sort_unstable();
+        return Ok(found);
+    }
     let hangs_on_it = |name: &String| {
         let device = source.link(&format!("/sys/block/{name}/device"));
         device.is_ok_and(|device| device.rsplit('/').next() == Some(controller))
     };
-    let blocks = source.names("/sys/block").unwrap_or_default();
-    found.extend(blocks.into_iter().filter(|name| is_namespace(name) && hangs_on_it(name)));
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
+    let mut blocks = source.names("/sys/block").unwrap_or_default();
+    blocks.retain(|name| is_namespace(name) && hangs_on_it(name));
+    blocks.sort_unstable();
+    Ok(blocks)
 }
 
 fn controller(source: &Source, name: String) -> Controller {
