@@ -123,8 +123,10 @@ fn knowledge(name: &str) -> Vec<serde_json::Value> {
 }
 
 fn pci_devices() -> String {
-    let mut text = String::from("\n");
-    for vendor in pci_ids::Vendors::iter() {
+    let mut vendors: Vec<&pci_ids::Vendor> = pci_ids::Vendors::iter().collect();
+    vendors.sort_unstable_by_key(|vendor| vendor.id());
+    let mut text = String::new();
+    for vendor in vendors {
         writeln!(text, "{:04x} {}", vendor.id(), vendor.name()).expect("a String takes all");
         for device in vendor.devices() {
             writeln!(text, "\t{:04x} {}", device.id(), device.name()).expect("a String takes all");
@@ -133,7 +135,7 @@ fn pci_devices() -> String {
     text
 }
 
-/// Where each vendor's line begins in the text of the devices, by vendor.
+/// Where each vendor's line begins in the text of the devices, in the order of both.
 fn pci_vendors(devices: &str) -> String {
     let mut at = 0;
     let mut vendors: Vec<(u16, usize)> = Vec::new();
@@ -145,7 +147,6 @@ fn pci_vendors(devices: &str) -> String {
         }
         at += line.len();
     }
-    vendors.sort_unstable();
     format!("{vendors:?}")
 }
 

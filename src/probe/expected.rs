@@ -1,7 +1,7 @@
 //! `expected`: how many GPUs this node was built with, whatever is left of them.
 
 use super::source::{Source, clipped};
-use super::{PROBE_DEADLINE, Probe, answer, first_present, host, schema_of};
+use super::{PROBE_DEADLINE, Probe, answer, first_present, host, pci, schema_of};
 use crate::fact::{Absent, Fact, Reason};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -407,20 +407,12 @@ struct Bus {
 }
 
 fn bus(source: &Source) -> Result<Bus, Absent> {
-    const DEVICES: &str = "/sys/bus/pci/devices";
-    let mut bus = Bus { has_nvidia: false, nvswitches: Vec::new() };
-    for address in source.names(DEVICES)? {
-        let read = |name: &str| source.line(&format!("{DEVICES}/{address}/{name}")).unwrap_or_default();
-        if read("vendor") != "0x10de" {
-            continue;
-        }
-        let class = read("class");
-        bus.has_nvidia |= ["0x0300", "0x0302", "0x0680"].iter().any(|known| class.starts_with(known));
-        if class.starts_with("0x0680") {
-            bus.nvswitches.push(read("device").trim_start_matches("0x").to_ascii_lowercase());
-        }
-    }
-    Ok(bus)
+    let devices = source.pci_devices()?;
+    let switches = devices.iter().filter(|one| one.is_nvidia(pci::NVSWITCH));
+    Ok(Bus {
+        has_nvidia: devices.iter().any(|one| one.is_nvidia(pci::GPU) || one.is_nvidia(pci::NVSWITCH)),
+        nvswitches: switches.map(|switch| switch.device_id.clone().unwrap_or_default()).collect(),
+    })
 }
 
 /// What the NVSwitches are soldered beside.

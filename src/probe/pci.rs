@@ -105,19 +105,55 @@ struct Answer {
     link: Fact<PciLink>,
 }
 
+/// What a device is. The kernel read it when it found the device, and no file of these asks the device again.
+pub(super) struct Identity {
+    pub address: String,
+    pub vendor_id: Result<String, Absent>,
+    pub device_id: Result<String, Absent>,
+    /// Class and subclass.
+    pub class_code: Result<String, Absent>,
+    pub is_virtual_function: bool,
+}
+
+impl Identity {
+    /// Whether it is made by NVIDIA and of one of these classes.
+    pub(super) fn is_nvidia(&self, classes: &[&str]) -> bool {
+        let one_of = |class: &String| classes.contains(&class.as_str());
+        self.vendor_id.as_ref().is_ok_and(|vendor| vendor == NVIDIA) && self.class_code.as_ref().is_ok_and(one_of)
+    }
+}
+
+/// Classes of GPUs: VGA compatible controllers and 3D controllers.
+pub(super) const GPU: &[&str] = &["0300", "0302"];
+/// The class of NVSwitches: bridges of another kind.
+pub(super) const NVSWITCH: &[&str] = &["0680"];
+
+/// Every device on the PCI buses. Probes ask [`Source::pci_devices`], which reads it once.
+pub(super) fn identities(source: &Source) -> Result<Vec<Identity>, Absent> {
+    let identity = |address: String| {
+        let hex = |name: &str| hex_digits(source, &format!("{DEVICES}/{address}/{name}"));
+        Identity {
+            vendor_id: hex("vendor"),
+            device_id: hex("device"),
+            // `0x030200`: class, subclass and programming interface.
+            class_code: hex("class").map(|class| class.get(..4).unwrap_or_default().to_string()),
+            is_virtual_function: source.link(&format!("{DEVICES}/{address}/physfn")).is_ok(),
+            address,
+        }
+    };
+    Ok(source.names(DEVICES)?.into_iter().filter(|name| is_address(name)).map(identity).collect())
+}
+
 fn observe(source: &Source) -> Result<Vec<PciDevice>, Absent> {
     let slots = slots(source);
-    let addresses = source.names(DEVICES)?.into_iter().filter(|name| is_address(name));
-    Ok(addresses.map(|address| device(source, &slots, address)).collect())
+    Ok(source.pci_devices()?.iter().map(|identity| device(source, &slots, identity)).collect())
 }
 
 /// What the kernel knows of a device without asking it.
-fn device(source: &Source, slots: &Result<HashMap<String, String>, Absent>, address: String) -> PciDevice {
+fn device(source: &Source, slots: &Result<HashMap<String, String>, Absent>, identity: &Identity) -> PciDevice {
+    let Identity { address, vendor_id, device_id, class_code, is_virtual_function } = identity;
     let file = |name: &str| format!("{DEVICES}/{address}/{name}");
     let hex = |name: &str| hex_digits(source, &file(name));
-    let (vendor_id, device_id) = (hex("vendor"), hex("device"));
-    // `0x030200`: class, subclass and programming interface.
-    let class_code = hex("class").map(|class| class.get(..4).unwrap_or_default().to_string());
     let made_by_nvidia = vendor_id.clone().map(|vendor| vendor == NVIDIA);
     let is_class = |test: fn(&str) -> bool| class_code.clone().map(|class| test(&class));
     let nvidia = |test: fn(&str) -> bool| -> Fact<bool> {
@@ -125,11 +161,11 @@ fn device(source: &Source, slots: &Result<HashMap<String, String>, Absent>, addr
     };
     PciDevice {
         vendor: vendor_id.clone().and_then(|id| vendor_name(&id)).into(),
-        device: vendor_id.clone().and_then(|vendor| device_name(&vendor, &device_id)).into(),
+        device: vendor_id.clone().and_then(|vendor| device_name(&vendor, device_id)).into(),
         class: class_code.clone().and_then(|code| class_name(&code)).into(),
-        driver: driver(source, &address).into(),
-        is_nvidia_gpu: nvidia(|class| class == "0300" || class == "0302"),
-        is_nvswitch: nvidia(|class| class == "0680"),
+        driver: driver(source, address).into(),
+        is_nvidia_gpu: nvidia(|class| GPU.contains(&class)),
+        is_nvswitch: nvidia(|class| NVSWITCH.contains(&class)),
         is_network: is_class(|class| class.starts_with("02") || class == "0c06").into(),
         is_storage: is_class(|class| class.starts_with("01")).into(),
         is_bridge: is_class(|class| class == "0604" || class == "0609").into(),
@@ -138,18 +174,18 @@ fn device(source: &Source, slots: &Result<HashMap<String, String>, Absent>, addr
         dead: parts::pending(),
         enabled: source.number::<i64>(&file("enable")).map(|count| count > 0).into(),
         revision: hex("revision").into(),
-        parent: parent(source, &address).into(),
-        physical_slot: physical_slot(slots, &address).into(),
+        parent: parent(source, address).into(),
+        physical_slot: physical_slot(slots, address).into(),
         iommu_group: linked(source, &file("iommu_group"), "it is in no IOMMU group")
             .and_then(|group| number(&group))
             .into(),
         subsystem_vendor_id: hex("subsystem_vendor").into(),
         subsystem_device_id: hex("subsystem_device").into(),
-        is_virtual_function: source.link(&file("physfn")).is_ok(),
-        vendor_id: vendor_id.into(),
-        device_id: device_id.into(),
-        class_code: class_code.into(),
-        address,
+        is_virtual_function: *is_virtual_function,
+        vendor_id: vendor_id.clone().into(),
+        device_id: device_id.clone().into(),
+        class_code: class_code.clone().into(),
+        address: address.clone(),
     }
 }
 
@@ -178,22 +214,14 @@ impl Basics {
 
 /// Addresses of the GPUs of NVIDIA. Virtual functions are left out: they belong to virtual machines.
 pub(super) fn nvidia_gpus(source: &Source) -> Result<Vec<String>, Absent> {
-    let is_gpu = |address: &String| {
-        let hex = |name: &str| hex_digits(source, &format!("{DEVICES}/{address}/{name}"));
-        hex("vendor").is_ok_and(|vendor| vendor == NVIDIA)
-            && hex("class").is_ok_and(|class| class.starts_with("0300") || class.starts_with("0302"))
-            && source.link(&format!("{DEVICES}/{address}/physfn")).is_err()
-    };
-    Ok(source.names(DEVICES)?.into_iter().filter(|name| is_address(name)).filter(is_gpu).collect())
+    let gpus = source.pci_devices()?.iter().filter(|one| one.is_nvidia(GPU) && !one.is_virtual_function);
+    Ok(gpus.map(|gpu| gpu.address.clone()).collect())
 }
 
 /// Addresses of the NVSwitches.
 pub(super) fn nvswitches(source: &Source) -> Result<Vec<String>, Absent> {
-    let is_switch = |address: &String| {
-        let hex = |name: &str| hex_digits(source, &format!("{DEVICES}/{address}/{name}"));
-        hex("vendor").is_ok_and(|vendor| vendor == NVIDIA) && hex("class").is_ok_and(|class| class.starts_with("0680"))
-    };
-    Ok(source.names(DEVICES)?.into_iter().filter(|name| is_address(name)).filter(is_switch).collect())
+    let switches = source.pci_devices()?.iter().filter(|one| one.is_nvidia(NVSWITCH));
+    Ok(switches.map(|switch| switch.address.clone()).collect())
 }
 
 /// Whether a device's configuration space reads as nothing but ff. It may hang.

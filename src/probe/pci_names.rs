@@ -6,7 +6,7 @@
 /// One vendor a line, `10de NVIDIA Corporation`, followed by its devices, `\t2330 GH100 [H100 SXM5 80GB]`.
 const DEVICES: &str = include_str!(concat!(env!("OUT_DIR"), "/pci-devices.txt"));
 
-/// Where each vendor's line begins in [`DEVICES`], in bytes, by vendor.
+/// Where each vendor's line begins in [`DEVICES`], in bytes; in the order of the vendors, as the lines themselves.
 const VENDORS: &[(u16, usize)] = &include!(concat!(env!("OUT_DIR"), "/pci-vendors.rs"));
 
 /// One class a line, followed by its subclasses, in the same form.
@@ -21,7 +21,9 @@ pub(super) fn vendor(id: &str) -> Option<&'static str> {
 fn of_vendor(id: &str) -> Option<(&'static str, &'static str)> {
     let number = u16::from_str_radix(id, 16).ok().filter(|_| id.len() == 4)?;
     let at = VENDORS.binary_search_by_key(&number, |(vendor, _)| *vendor).ok()?;
-    group(&DEVICES[VENDORS[at].1..])
+    let end = VENDORS.get(at + 1).map_or(DEVICES.len(), |(_, start)| *start);
+    let (line, devices) = DEVICES[VENDORS[at].1..end].split_once('\n')?;
+    Some((line.split_once(' ')?.1, devices))
 }
 
 /// The name of a device of a vendor.

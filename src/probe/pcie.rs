@@ -4,7 +4,7 @@
 //! configuration space for what only that tells.
 
 use super::parts::{self, Part, Place};
-use super::pci::is_address;
+use super::pci::{self, Identity, is_address};
 use super::pci_names;
 use super::source::{Source, absent_from_io};
 use super::{PROBE_DEADLINE, Probe, answer, schema_of};
@@ -103,20 +103,16 @@ struct Answer {
 }
 
 fn observe(source: &Source) -> Result<Vec<PcieDevice>, Absent> {
-    let addresses = source.names(DEVICES)?.into_iter().filter(|name| is_address(name));
-    Ok(addresses.filter_map(|address| device(source, address)).collect())
+    Ok(source.pci_devices()?.iter().filter_map(|identity| device(source, identity)).collect())
 }
 
-fn device(source: &Source, address: String) -> Option<PcieDevice> {
-    let folder = format!("{DEVICES}/{address}");
-    let class = source.line(&format!("{folder}/class")).ok()?;
-    let class = class.strip_prefix("0x")?.get(..4)?;
+fn device(source: &Source, identity: &Identity) -> Option<PcieDevice> {
+    let folder = format!("{DEVICES}/{}", identity.address);
+    let class = identity.class_code.as_deref().ok()?;
     let is_bridge = class == "0604";
-    let id = |file: &str| source.line(&format!("{folder}/{file}")).map(|id| id.trim_start_matches("0x").to_string());
-    let (vendor, model) = (id("vendor").unwrap_or_default(), id("device").unwrap_or_default());
     // Drives, networks, displays, NVSwitches, accelerators; what is left are parts of the processor and slow things.
     let carries = ["01", "02", "03", "12"].iter().any(|start| class.starts_with(start)) || class == "0680";
-    if !(is_bridge || carries || class == "0c06") || source.link(&format!("{folder}/physfn")).is_ok() {
+    if !(is_bridge || carries || class == "0c06") || identity.is_virtual_function {
         return None;
     }
     Some(PcieDevice {
@@ -130,15 +126,17 @@ fn device(source: &Source, address: String) -> Option<PcieDevice> {
         read_request_bytes: parts::pending(),
         relaxed_ordering: parts::pending(),
         access_control: parts::pending(),
-        name: name(&vendor, &model),
-        is_nvidia_gpu: vendor == "10de" && matches!(class, "0300" | "0302"),
+        name: name(identity),
+        is_nvidia_gpu: identity.is_nvidia(pci::GPU),
         class_code: class.to_string(),
         is_bridge,
-        address,
+        address: identity.address.clone(),
     })
 }
 
-fn name(vendor: &str, model: &str) -> String {
+fn name(identity: &Identity) -> String {
+    let digits = |id: &Result<String, Absent>| id.clone().unwrap_or_default();
+    let (vendor, model) = (&*digits(&identity.vendor_id), &*digits(&identity.device_id));
     let maker = pci_names::vendor(vendor).unwrap_or(vendor);
     format!("{maker} {}", pci_names::device(vendor, model).unwrap_or(model))
 }

@@ -4,7 +4,7 @@
 //! container (`--root /host`) and a dead tree of files (`--root DIR` with `DIR/punchlist-observations.yaml`).
 
 use super::subprocess::{Keep, Room};
-use super::{nvml, subprocess};
+use super::{nvml, pci, subprocess};
 use crate::fact::{Absent, Reason};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 /// The file that makes a folder a dead tree: what files cannot hold.
@@ -40,6 +40,7 @@ pub struct Source {
     /// call for each component of the path.
     folders: Mutex<HashMap<PathBuf, PathBuf>>,
     programs: OnceLock<Result<Vec<(u32, String)>, Absent>>,
+    pci_devices: OnceLock<Result<Vec<pci::Identity>, Absent>>,
     nvml_path: Option<PathBuf>,
     nvml: OnceLock<Result<nvml::Library, nvml::Refusal>>,
     /// The room for what commands of checklists print.
@@ -309,6 +310,7 @@ impl Source {
             recorded,
             folders: Mutex::default(),
             programs: OnceLock::new(),
+            pci_devices: OnceLock::new(),
             nvml_path: None,
             nvml: OnceLock::new(),
             printed: Room::new(MOST_PRINTED),
@@ -352,6 +354,11 @@ impl Source {
             Ok(pids.into_iter().filter_map(program).collect())
         };
         self.programs.get_or_init(read).as_deref().map_err(Clone::clone)
+    }
+
+    /// Every device on the PCI buses. Read once: several probes look for theirs.
+    pub(super) fn pci_devices(&self) -> Result<&[pci::Identity], Absent> {
+        self.pci_devices.get_or_init(|| pci::identities(self)).as_deref().map_err(Clone::clone)
     }
 
     /// Whether the network that this process sees is that of the asked machine. A container mostly has one of its own,
@@ -457,14 +464,16 @@ impl Source {
         let (Some(above), Some(name)) = (folder.parent(), folder.components().next_back()) else {
             return Ok(PathBuf::new());
         };
-        let known = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(folder).cloned();
-        if let Some(inside) = known {
+        if let Some(inside) = self.folders().get(folder).cloned() {
             return Ok(inside);
         }
         let inside = self.walk(self.folder(above)?, Path::new(&name))?;
-        let mut folders = self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        folders.insert(folder.to_path_buf(), inside.clone());
+        self.folders().insert(folder.to_path_buf(), inside.clone());
         Ok(inside)
+    }
+
+    fn folders(&self) -> MutexGuard<'_, HashMap<PathBuf, PathBuf>> {
+        self.folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Goes on from the folder `inside` the root along `path`, following links.
@@ -477,6 +486,10 @@ impl Source {
                 continue;
             }
             let next = inside.join(&component);
+            if let Some(known) = self.folders().get(&next).cloned() {
+                inside = known;
+                continue;
+            }
             match fs::read_link(self.root.join(&next)) {
                 Ok(target) => {
                     links += 1;
