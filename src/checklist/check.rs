@@ -21,7 +21,9 @@ pub(super) fn all(checklists: &[Checklist], schemas: &Schemas, trusted: bool, pr
     let before = scope::before_schema(schemas);
     let first_round = first_round(schemas, &params, &before);
     let mut with_outcomes = first_round.clone();
-    with_outcomes.add(scope::OUTCOMES, schemas.type_of(&scope::OUTCOMES_SCHEMA));
+    for name in [scope::OUTCOMES, scope::TIMEOUTS] {
+        with_outcomes.add(name, schemas.type_of(&scope::OUTCOMES_SCHEMA));
+    }
     for checklist in doubted() {
         let checker = Checker {
             file: &checklist.file,
@@ -134,7 +136,9 @@ fn first_round<'c>(schemas: &'c Schemas, params: &'c Json, before: &'c Json) -> 
             format!("it takes arguments: write `observe: {{ NAME: {{ {}: {{ … }} }} }}` and read NAME", probe.name);
         names.add_elsewhere(probe.name, &help);
     }
-    names.add_elsewhere(scope::OUTCOMES, "only causes read outcomes; a check that builds on another `needs` it");
+    for name in [scope::OUTCOMES, scope::TIMEOUTS] {
+        names.add_elsewhere(name, "only causes read outcomes; a check that builds on another `needs` it");
+    }
     names
 }
 
@@ -197,7 +201,7 @@ impl<'c> Checker<'c> {
     ) {
         let hides = if probe::find(&name.text).is_some() {
             Some("the probe")
-        } else if ["params", scope::BEFORE, scope::OUTCOMES].contains(&name.text.as_str()) {
+        } else if ["params", scope::BEFORE, scope::OUTCOMES, scope::TIMEOUTS].contains(&name.text.as_str()) {
             Some("what is always called")
         } else if own.contains(&name.text) {
             Some("another name of this check,")
@@ -306,6 +310,17 @@ impl<'c> Checker<'c> {
             let (pattern, _) = super::split_key(&explained.text);
             if !scope::any_is_like(&self.ids.checks, pattern) {
                 self.unknown_id(explained, problems);
+            }
+        }
+        for hanging in &cause.hangs {
+            if probe::find(&hanging.text).is_none() {
+                let known: Vec<&str> = probe::PROBES.iter().map(|probe| probe.name).collect();
+                let help = match near(&hanging.text, known.iter().copied()) {
+                    Some(one) => format!("did you mean `{one}`?"),
+                    None => "`punchlist probes` lists them".to_string(),
+                };
+                let message = format!("no probe is called `{}`", hanging.text);
+                problems.add(self.file, hanging.place, message).help(help);
             }
         }
     }

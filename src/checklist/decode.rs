@@ -25,6 +25,7 @@ pub(super) const CAUSE_KEYS: &[&str] = &[
     "subject",
     "certainty",
     "explains",
+    "hangs",
     "anywhere",
     "otherwise",
     "seen",
@@ -471,6 +472,7 @@ impl Decoder<'_> {
             .and_then(|node| self.word::<Certainty>(node))
             .unwrap_or(Certainty::Possible);
         let explains = self.required(&fields, "explains").map(|node| self.texts(node, "explains")).unwrap_or_default();
+        let hangs = fields.get("hangs").map(|node| self.texts(node, "hangs")).unwrap_or_default();
         let mut is_set = |key: &str| match fields.get(key).map(|node| (node, &node.kind)) {
             None => false,
             Some((_, Kind::Bool(value))) => *value,
@@ -494,6 +496,7 @@ impl Decoder<'_> {
             subject,
             certainty,
             explains,
+            hangs,
             anywhere,
             otherwise,
             seen,

@@ -117,10 +117,14 @@ pub fn any_is_like<'n>(names: &BTreeSet<&'n str>, pattern: &'n str) -> bool {
     names.range(start..).take_while(|name| name.starts_with(start)).any(|name| is_like(name, pattern))
 }
 
-/// The name by which a cause reads the outcomes that are neither `pass` nor `skipped`.
+/// The name by which a cause reads what was found: the outcomes that are `critical`, `warning` or `info`.
 pub const OUTCOMES: &str = "outcomes";
 
-/// What an element of [`OUTCOMES`] is.
+/// The name by which a cause reads what could not be told because nothing answered in time. It stands apart, since a
+/// question without an answer shows nothing of what was asked: a GPU that hangs is no GPU with a slow link.
+pub const TIMEOUTS: &str = "timeouts";
+
+/// What an element of [`OUTCOMES`] and of [`TIMEOUTS`] is.
 pub static OUTCOMES_SCHEMA: LazyLock<Json> = LazyLock::new(|| {
     let text = json!({"type": "string"});
     json!({"type": "array", "items": {"type": "object", "properties": {
@@ -130,7 +134,6 @@ pub static OUTCOMES_SCHEMA: LazyLock<Json> = LazyLock::new(|| {
         "key": text,
         "parent_key": text,
         "message": text,
-        "reason": text,
         "number": {"type": "integer"},
     }}})
 });
@@ -363,7 +366,9 @@ fn subject_kind(schemas: &Schemas, loops: &[Loop], depth: usize) -> Option<(Stri
     let mut names = Names::new(schemas);
     names.add("params", Type::Any);
     names.add(BEFORE, schemas.type_of(&before));
-    names.add(OUTCOMES, schemas.type_of(&OUTCOMES_SCHEMA));
+    for name in [OUTCOMES, TIMEOUTS] {
+        names.add(name, schemas.type_of(&OUTCOMES_SCHEMA));
+    }
     let mut element = Type::Any;
     for each in &loops[..=depth] {
         element = match each.list.value.check(&names).0 {

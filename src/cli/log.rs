@@ -326,7 +326,7 @@ fn as_text(path: &Path, log: &Log, width: usize) -> String {
         };
         let class = event.class.word().to_string();
         let host = event.host.clone().filter(|_| log.has_several_hosts);
-        let place = [host, event.pci.clone(), event.device.clone(), event.unit.clone(), process(event)];
+        let place = [host, event.pci.clone(), event.device.clone(), event.unit.clone(), code_of(event), process(event)];
         let place: Vec<String> = std::iter::once(Some(class)).chain(place).flatten().collect();
         row("what", &place.join(" · "));
         match (&event.first, &event.last) {
@@ -349,6 +349,15 @@ fn as_text(path: &Path, log: &Log, width: usize) -> String {
         let _ = writeln!(text, "\n{}", wrapped(&says, width, 0));
     }
     text
+}
+
+/// What of the kernel ran then.
+fn code_of(event: &Event) -> Option<String> {
+    let function = event.function.as_ref()?;
+    Some(match &event.module {
+        Some(module) => format!("in {function}, module {module}"),
+        None => format!("in {function}"),
+    })
 }
 
 fn process(event: &Event) -> Option<String> {

@@ -31,7 +31,11 @@ pub(super) fn causes<'c>(
         return Vec::new();
     }
     let mut node = scope::of_node(checklists, observations, set).extend();
-    node.set_json(scope::OUTCOMES, &records(outcomes));
+    node.set_json(scope::OUTCOMES, &records(outcomes, |outcome| outcome.status != Status::Unknown));
+    node.set_json(
+        scope::TIMEOUTS,
+        &records(outcomes, |outcome| outcome.status == Status::Unknown && timed_out(outcome)),
+    );
     let mut holding: Vec<Holding> = Vec::new();
     for (checklist, cause) in checklists.causes() {
         let may_explain = |number: &usize| {
@@ -86,19 +90,21 @@ pub(super) fn severity(outcome: &Outcome) -> Option<Status> {
     match outcome.status {
         _ if outcome.waived.is_some() => None,
         Status::Warning | Status::Critical => Some(outcome.status),
-        Status::Unknown if outcome.reason.as_ref().is_some_and(|absent| absent.reason == Reason::Timeout) => {
-            Some(Status::Critical)
-        }
+        Status::Unknown if timed_out(outcome) => Some(Status::Critical),
         _ => None,
     }
+}
+
+fn timed_out(outcome: &Outcome) -> bool {
+    outcome.reason.as_ref().is_some_and(|absent| absent.reason == Reason::Timeout)
 }
 
 fn is_explainable(outcome: &Outcome) -> bool {
     outcome.waived.is_none() && !matches!(outcome.status, Status::Pass | Status::Skipped)
 }
 
-/// The outcomes as causes read them: see [`scope::OUTCOMES_SCHEMA`].
-fn records(outcomes: &[Outcome]) -> Json {
+/// Some of the outcomes as causes read them: see [`scope::OUTCOMES_SCHEMA`].
+fn records(outcomes: &[Outcome], wanted: fn(&Outcome) -> bool) -> Json {
     let record = |(number, outcome): (usize, &Outcome)| {
         let mut record = Map::new();
         record.insert("number".into(), number.into());
@@ -112,12 +118,10 @@ fn records(outcomes: &[Outcome]) -> Json {
         record.insert("key".into(), key(Some(&outcome.subject), "it is of the node"));
         record.insert("parent_key".into(), key(outcome.subject.parent.as_deref(), "it is part of the node only"));
         record.insert("message".into(), outcome.message.as_str().into());
-        let reason =
-            outcome.reason.as_ref().map_or_else(|| absent("it could be told"), |told| told.reason.word().into());
-        record.insert("reason".into(), reason);
         Json::Object(record)
     };
-    outcomes.iter().enumerate().filter(|(_, outcome)| is_explainable(outcome)).map(record).collect()
+    let outcomes = outcomes.iter().enumerate();
+    outcomes.filter(|(_, outcome)| is_explainable(outcome) && wanted(outcome)).map(record).collect()
 }
 
 /// What a cause's loops go over, each by itself: a mount, and the server that it was found by.
@@ -143,7 +147,7 @@ fn subject_of(cause: &Cause, instance: &Instance, outcomes: &[Outcome]) -> Optio
         };
     }
     let Some(innermost) = cause.for_each.last() else { return Some(Subject::node()) };
-    if innermost.list.value.reads(scope::OUTCOMES)
+    if (innermost.list.value.reads(scope::OUTCOMES) || innermost.list.value.reads(scope::TIMEOUTS))
         && let Some(Json::Number(number)) =
             instance.scope.value(&innermost.name.text)?.field("number").map(|n| n.to_json())
     {

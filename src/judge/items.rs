@@ -3,7 +3,8 @@
 use super::causes::{Holding, causes, severity};
 use super::{Outcome, Status};
 use crate::checklist::scope::Subject;
-use crate::checklist::{Certainty, Checklists, Who};
+use crate::checklist::{Certainty, Checklists, Placed, Who};
+use crate::expression::Text;
 use crate::fact::{Absent, Incident, Observations, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,10 +60,13 @@ pub fn items(
 ) -> Vec<Item> {
     let mut holding = causes(checklists, outcomes, observations, set);
     let hangs = hangs(outcomes, observations);
-    // A cause of one thing's hang is the cause of whatever else could not be told because of the same hang.
+    // A cause of a hang is the cause of whatever else could not be told because of the same hang: where it says so of
+    // the probe, and where it explains a part of what one thing's hang did.
     for one in &mut holding {
-        for hang in hangs.iter().filter(|hang| hang.subject.key.is_some()) {
-            if hang.explains.iter().any(|number| one.explains.contains(number)) {
+        for (probe, hang) in &hangs {
+            let says_so = one.cause.hangs.iter().any(|hanging| hanging.text == *probe);
+            let of_one_thing = hang.subject.key.is_some();
+            if says_so || (of_one_thing && hang.explains.iter().any(|number| one.explains.contains(number))) {
                 one.explains.extend(&hang.explains);
             }
         }
@@ -87,7 +91,7 @@ pub fn items(
     }
     let is_explained =
         |hang: &Item| !hang.explains.is_empty() && hang.explains.iter().all(|number| explained.contains(number));
-    items.extend(hangs.into_iter().filter(|hang| !is_explained(hang)));
+    items.extend(hangs.into_iter().map(|(_, hang)| hang).filter(|hang| !is_explained(hang)));
     let alone = outcomes.iter().enumerate().filter(|(number, outcome)| {
         !explained.contains(number) && outcome.status != Status::Unknown && severity(outcome).is_some()
     });
@@ -131,9 +135,11 @@ fn from_cause(holding: &Holding, outcomes: &[Outcome], observations: &Observatio
         told.iter().any(|other| of(*other) && comes_of(detail(number), detail(*other)))
     };
     let shown: Vec<usize> = told.iter().copied().filter(|number| !repeats(*number)).collect();
-    // A text that comes out empty has nothing to show on this node.
-    let mut seen: Vec<String> =
-        cause.seen.iter().map(|text| text.value.render(scope)).filter(|line| !line.is_empty()).collect();
+    // A text that comes out empty has nothing to say on this node.
+    let rendered = |texts: &[Placed<Text>]| -> Vec<String> {
+        texts.iter().map(|text| text.value.render(scope)).filter(|line| !line.is_empty()).collect()
+    };
+    let mut seen = rendered(&cause.seen);
     seen.extend(messages(&shown, outcomes, MOST_SEEN.saturating_sub(seen.len()).max(1)));
     each_once(&mut seen);
     let severity = told.iter().filter_map(|number| severity(&outcomes[*number])).max();
@@ -148,7 +154,7 @@ fn from_cause(holding: &Holding, outcomes: &[Outcome], observations: &Observatio
         cause: Some(cause.id.text.clone()),
         check: None,
         why: cause.why.as_ref().map(|why| why.value.render(scope)),
-        next: cause.next.iter().map(|next| next.value.render(scope)).collect(),
+        next: rendered(&cause.next),
         who: cause.who,
         refs: cause.refs.clone(),
     }
@@ -197,16 +203,17 @@ fn messages(numbers: &[usize], outcomes: &[Outcome], most: usize) -> Vec<String>
     messages
 }
 
-/// Hangs and crashes, each with what could not be told because of it.
-fn hangs(outcomes: &[Outcome], observations: &Observations) -> Vec<Item> {
-    let mut items: Vec<Item> =
-        observations.incidents.iter().filter_map(|incident| from_incident(incident, outcomes)).collect();
+/// Hangs and crashes, each with the probe that met it, where that is known, and with what could not be told because of
+/// it.
+fn hangs(outcomes: &[Outcome], observations: &Observations) -> Vec<(String, Item)> {
+    let with_probe = |incident: &Incident| Some((incident.probe.clone(), from_incident(incident, outcomes)?));
+    let mut items: Vec<(String, Item)> = observations.incidents.iter().filter_map(with_probe).collect();
     // Other time-outs are findings as well: a command that did not end, what hung when a machine was recorded.
     for outcome in outcomes.iter().filter(|outcome| outcome.status == Status::Unknown && outcome.waived.is_none()) {
         if let Some(Absent { reason: Reason::Timeout, detail }) = &outcome.reason
-            && !items.iter().any(|item| comes_of(detail, &item.title))
+            && !items.iter().any(|(_, item)| comes_of(detail, &item.title))
         {
-            items.extend(from_timeout(detail, outcomes));
+            items.extend(from_timeout(detail, outcomes).map(|item| (String::new(), item)));
         }
     }
     items

@@ -58,6 +58,10 @@ pub struct Event {
     pub device: Option<String>,
     /// The part of the device: `GPC 9 TPC 5 SM 0`, `link 6`, a DIMM, a CPU.
     pub unit: Option<String>,
+    /// The function of the kernel that ran then, where a stack follows.
+    pub function: Option<String>,
+    /// The module of the kernel that this function is of: `mlx5_core`.
+    pub module: Option<String>,
     /// How bad it is.
     pub severity: Severity,
     /// What it is, in a few words.
@@ -100,6 +104,14 @@ pub struct Event {
     /// The number of the last line that says it.
     #[serde(skip)]
     last_number: u64,
+}
+
+impl Event {
+    /// What of the kernel it stands in: the module; else, of a crash, the function. A CPU that is stuck waits for others
+    /// in many functions of the kernel itself.
+    fn stands_in(&self) -> Option<&String> {
+        self.module.as_ref().or_else(|| self.function.as_ref().filter(|_| self.class == EventClass::Segfault))
+    }
 }
 
 /// What a log says.
@@ -237,7 +249,7 @@ struct Key {
     code: Option<u32>,
     row: Option<&'static str>,
     pci: Option<String>,
-    rest: [Option<String>; 4],
+    rest: [Option<String>; 5],
 }
 
 impl Key {
@@ -251,8 +263,11 @@ impl Key {
                 event.process.clone().filter(|_| with_text),
                 event.pid.filter(|_| with_text).map(|pid| pid.to_string()),
                 None,
+                None,
             ],
-            false => [text, event.device.clone(), event.unit.clone(), event.process.clone()],
+            false => {
+                [text, event.device.clone(), event.unit.clone(), event.process.clone(), event.stands_in().cloned()]
+            }
         };
         Key {
             host: event.host.clone(),
@@ -439,16 +454,16 @@ impl<'a> Reader<'a> {
                 "the driver says that the GPU needs no action any more",
             );
         }
-        if let Some(group) = reading.within
-            && let Some(index) = self.part_of(group, reading, parts, number)
-        {
+        // Of the reports that are open, the line goes on with the one that began last.
+        let open = reading.within.iter().filter_map(|group| self.part_of(group, reading, parts, number));
+        if let Some(index) = open.max() {
             self.absorb(index, reading);
             return;
         }
         if reading.joins {
             return;
         }
-        let Some(group) = reading.opens.or(reading.within) else {
+        let Some(group) = reading.opens.or(reading.within.first().copied()) else {
             let Some(index) = self.single(reading, line, parts, number) else { return };
             if let Some(known) = self.known.get_mut(message) {
                 known.events.insert(0, index);
@@ -562,6 +577,11 @@ impl<'a> Reader<'a> {
             }
         }
         event.pid = event.pid.or(reading.pid);
+        // A module is told of its function alone.
+        if event.function.is_none() {
+            event.function.clone_from(&reading.function);
+            event.module.clone_from(&reading.module);
+        }
     }
 
     /// An event of one line: the same as before, or a new one.
@@ -745,6 +765,8 @@ fn event_of(reading: &Reading, line: &[u8], parts: &lines::Parts, number: u64) -
         pci: reading.pci.clone(),
         device: reading.device.clone(),
         unit: reading.unit.clone(),
+        function: reading.function.clone(),
+        module: reading.module.clone(),
         severity: reading.severity,
         title: reading.title.clone(),
         action: reading.action.clone(),

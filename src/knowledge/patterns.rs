@@ -155,7 +155,9 @@ pub(super) struct Row {
     #[serde(default = "critical")]
     pub(super) severity: Severity,
     pub(super) opens: Option<String>,
-    pub(super) within: Option<String>,
+    /// The reports that it can belong to: one, or a list of them.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub(super) within: Vec<String>,
     /// Whether it tells what the report is that it belongs to, better than the report's first line.
     #[serde(default)]
     tells: bool,
@@ -187,6 +189,19 @@ pub(super) struct Row {
     compiled: OnceLock<[Option<Regex>; 2]>,
 }
 
+fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Names {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Names::deserialize(from)? {
+        Names::One(name) => vec![name],
+        Names::Many(names) => names,
+    })
+}
+
 fn critical() -> Severity {
     Severity::Critical
 }
@@ -202,13 +217,15 @@ pub(super) struct Reading {
     pub(super) pci: Option<String>,
     pub(super) device: Option<String>,
     pub(super) unit: Option<String>,
+    pub(super) function: Option<String>,
+    pub(super) module: Option<String>,
     pub(super) process: Option<String>,
     pub(super) pid: Option<u64>,
     /// What the line itself names as its cause.
     pub(super) caused_by: Option<String>,
-    /// Which report of several lines it begins, or belongs to.
+    /// Which report of several lines it begins, and to which it can belong.
     pub(super) opens: Option<&'static str>,
-    pub(super) within: Option<&'static str>,
+    pub(super) within: Vec<&'static str>,
     /// Whether it tells what the report is, better than the report's first line.
     pub(super) tells: bool,
     /// Whether it is no event where no such report is open.
@@ -334,11 +351,13 @@ impl Row {
             pci,
             unit: group(&["unit", "u2", "unit2"]).or_else(|| group(&["mc"])),
             device,
+            function: group(&["function"]),
+            module: group(&["module"]),
             process: group(&["process"]),
             pid: group(&["pid"]).and_then(|pid| pid.parse().ok()),
             caused_by: None,
             opens: self.opens.as_deref(),
-            within: self.within.as_deref(),
+            within: self.within.iter().map(String::as_str).collect(),
             tells: self.tells,
             joins: self.joins,
             text: if self.title.contains("{message}") || class == EventClass::Nvrm { text } else { String::new() },

@@ -30,6 +30,24 @@ struct Cgroups {
     passed_on: Fact<Vec<String>>,
     /// How jobs are kept from devices that are not theirs: `v1` by a controller, `bpf` by programs of the kernel.
     devices: Devices,
+    /// Services that the kernel has refused a new process or thread since they were started, because they had as many as
+    /// systemd lets them have (TasksMax; /sys/fs/cgroup/system.slice/*/pids.events). Absent (not_present) where systemd
+    /// keeps no such groups.
+    refused: Fact<Vec<Refused>>,
+}
+
+/// A service that reached its limit of processes and threads.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(extend("x-subject" = "service", "x-key" = "service"))]
+struct Refused {
+    /// Its name with the ending: `kubelet.service`.
+    service: String,
+    /// How often a new one was refused (pids.events, `max`).
+    times: u64,
+    /// How many it has now (pids.current).
+    tasks: Fact<u64>,
+    /// How many it may have (pids.max). Absent (not_present) where there is no limit any more.
+    tasks_max: Fact<u64>,
 }
 
 /// Versions of control groups.
@@ -54,6 +72,23 @@ enum Devices {
     Bpf,
     /// Not at all: neither is there.
     None,
+}
+
+/// What the controller `pids` says of the services of systemd below `folder`.
+fn refused(source: &Source, folder: &str) -> Result<Vec<Refused>, Absent> {
+    let of = |service: String| {
+        let file = |name: &str| format!("{folder}/{service}/{name}");
+        let events = source.line(&file("pids.events")).ok()?;
+        let times = events.lines().find_map(|line| line.strip_prefix("max ")?.trim().parse().ok())?;
+        let limit = || match source.word(&file("pids.max"))?.as_str() {
+            "max" => Err(Absent::not_present("it may have as many as it likes")),
+            limit => limit.parse().map_err(|_| Absent::failed(format!("{}: no number", file("pids.max")))),
+        };
+        let (tasks, tasks_max) = (source.number(&file("pids.current")).into(), limit().into());
+        Some(Refused { times, tasks, tasks_max, service }).filter(|refused| refused.times > 0)
+    };
+    let services = source.names(folder)?.into_iter().filter(|name| name.ends_with(".service"));
+    Ok(services.filter_map(of).collect())
 }
 
 fn observe(source: &Source) -> Result<Cgroups, Absent> {
@@ -107,6 +142,10 @@ fn observe(source: &Source) -> Result<Cgroups, Absent> {
             _ => Err(Absent::not_supported("version 1 passes nothing on")),
         }),
         switched_off: Fact(source.text("/proc/cgroups").map(|text| switched_off(&text))),
+        refused: Fact(match version {
+            Version::V2 => refused(source, "/sys/fs/cgroup/system.slice"),
+            _ => refused(source, "/sys/fs/cgroup/pids/system.slice"),
+        }),
         version,
         devices,
     })

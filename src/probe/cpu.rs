@@ -119,6 +119,8 @@ struct Frequency {
     /// The frequency of the CPU that is slowest just now, in MHz; an idle one may well be slow (/proc/cpuinfo:cpu MHz,
     /// else cpufreq/*/scaling_cur_freq).
     lowest_current_mhz: Fact<f64>,
+    /// The frequency of the CPU that is fastest just now, in MHz, from the same files.
+    highest_current_mhz: Fact<f64>,
 }
 
 /// Where the kernel takes the time from (/sys/devices/system/clocksource/clocksource0).
@@ -204,8 +206,15 @@ fn observe(source: &Source) -> Cpu {
         frequency: Frequency {
             max_mhz: Fact(policies.first().and_then(|first| mhz(source, &format!("{first}/cpuinfo_max_freq")))),
             min_mhz: Fact(policies.first().and_then(|first| mhz(source, &format!("{first}/cpuinfo_min_freq")))),
-            limit_mhz: Fact(policies.lowest(source, "scaling_max_freq")),
-            lowest_current_mhz: first_present([cpuinfo.lowest_mhz(), policies.lowest(source, "scaling_cur_freq")]),
+            limit_mhz: Fact(policies.of_all(source, "scaling_max_freq", f64::min)),
+            lowest_current_mhz: first_present([
+                cpuinfo.mhz(f64::min),
+                policies.of_all(source, "scaling_cur_freq", f64::min),
+            ]),
+            highest_current_mhz: first_present([
+                cpuinfo.mhz(f64::max),
+                policies.of_all(source, "scaling_cur_freq", f64::max),
+            ]),
         },
         turbo: Fact(turbo(source)),
         isolated: Fact(source.line(&format!("{CPUS}/isolated"))),
@@ -287,10 +296,11 @@ impl CpuInfo {
         first_present([self.first("vendor_id"), arm()]).0
     }
 
-    fn lowest_mhz(&self) -> Result<f64, Absent> {
+    /// The frequency of one CPU: of the slowest or the fastest.
+    fn mhz(&self, which: fn(f64, f64) -> f64) -> Result<f64, Absent> {
         self.first("cpu MHz")?;
-        let lowest = self.all("cpu MHz")?.filter_map(text::decimal).reduce(f64::min);
-        lowest.ok_or_else(|| Absent::failed("/proc/cpuinfo: cpu MHz is no number"))
+        let found = self.all("cpu MHz")?.filter_map(text::decimal).reduce(which);
+        found.ok_or_else(|| Absent::failed("/proc/cpuinfo: cpu MHz is no number"))
     }
 
     /// The CPUs in use of every core, by socket and core number.
@@ -386,11 +396,12 @@ impl Policies {
         }
     }
 
-    /// The lowest frequency that any policy has in one file. A policy whose CPUs are all offline has none.
-    fn lowest(&self, source: &Source, name: &str) -> Result<f64, Absent> {
+    /// Of the frequencies that the policies have in one file, the lowest or the highest. A policy whose CPUs are all
+    /// offline has none.
+    fn of_all(&self, source: &Source, name: &str, which: fn(f64, f64) -> f64) -> Result<f64, Absent> {
         let current = |policy: &String| mhz(source, &format!("{policy}/{name}"));
-        match self.all()?.iter().filter_map(|policy| current(policy).ok()).reduce(f64::min) {
-            Some(lowest) => Ok(lowest),
+        match self.all()?.iter().filter_map(|policy| current(policy).ok()).reduce(which) {
+            Some(found) => Ok(found),
             None => current(self.first()?),
         }
     }
@@ -559,6 +570,7 @@ mod tests {
         assert_eq!((cpu.model, cpu.vendor), (Fact(Ok("Arm Neoverse V2".into())), Fact(Ok("ARM".into()))));
         assert_eq!((cpu.sockets, cpu.cores), (Fact(Ok(1)), Fact(Ok(1))));
         assert_eq!(cpu.frequency.lowest_current_mhz, Fact(Ok(1200.0)));
+        assert_eq!(cpu.frequency.highest_current_mhz, Fact(Ok(3400.0)));
         assert_eq!(cpu.frequency.max_mhz, Fact(Ok(3500.0)));
         assert_eq!(cpu.governors, Fact(Ok(vec!["performance".into()])));
         assert_eq!(cpu.microcode.0.unwrap_err().reason, Reason::NotSupported);

@@ -185,6 +185,10 @@ struct LogEvent {
     device: Fact<String>,
     /// The part of the device: `GPC 9 TPC 5 SM 0`, `link 6`, a DIMM, a CPU.
     unit: Fact<String>,
+    /// The function of the kernel that ran then. Absent (not_present) where no stack follows.
+    function: Fact<String>,
+    /// The module of the kernel that this function is of: `mlx5_core`. Absent (not_present) for one of the kernel itself.
+    module: Fact<String>,
     /// How bad it is.
     severity: Severity,
     /// What it is, in a few words.

@@ -1,13 +1,16 @@
 //! `services`: what systemd knows of every service.
 
 use super::parts::Progress;
-use super::source::{Source, clipped};
+use super::source::{Source, clipped, clipped_to};
 use super::{PROBE_DEADLINE, Probe, answer, schema_of};
-use crate::fact::{Absent, Fact};
+use crate::fact::{Absent, Fact, Reason};
+use regex::Regex;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 pub(super) const PROBE: Probe = Probe {
@@ -31,6 +34,25 @@ const SHOW: [&str; 5] = [
 const SHOW_TIMEOUT: Duration = Duration::from_secs(8);
 /// Some thousand services.
 const SHOW_CAP: usize = 4 << 20;
+
+/// What the services in trouble wrote themselves, without what systemd says of them; their names follow, and any of them
+/// counts (journalctl(1)).
+const JOURNAL: [&str; 7] = ["journalctl", "-b", "-n", "300", "-o", "json", "--no-pager"];
+/// With [`SHOW_TIMEOUT`] less than the probe's own deadline.
+const JOURNAL_TIMEOUT: Duration = Duration::from_millis(1500);
+const JOURNAL_CAP: usize = 4 << 20;
+/// Of how many services in trouble the journal is asked.
+const MOST_IN_TROUBLE: usize = 8;
+/// How much of a line is kept, in characters.
+const LONGEST_LINE: usize = 200;
+/// How many lines of a service are kept.
+const MOST_ERRORS: usize = 4;
+
+/// Words by which a line tells of an error.
+static ERROR: LazyLock<Regex> = LazyLock::new(|| {
+    let words = r"(?i)fatal|panic|error|fail|cannot|can't|could not|unable|denied|expired|refused|invalid|unknown|no such|not found|too many|out of";
+    Regex::new(words).expect("a test reads it")
+});
 
 /// Where unit files lie; the first that has a name counts (systemd.unit(5)).
 const UNIT_FOLDERS: [&str; 5] = [
@@ -70,6 +92,19 @@ struct Service {
     restarts: Fact<u64>,
     /// The process id of its main process (MainPID). Absent (not_present) while it has none.
     main_pid: Fact<u64>,
+    /// What it wrote last of errors, as their words tell, else the last line that it wrote; since boot (`journalctl -b`),
+    /// at most 4 different lines of 200 characters, the newest last. Asked of services only that have failed or that
+    /// systemd starts again and again. Absent (not_present) for all others, and where the journal has nothing or could
+    /// not be read: its detail says which.
+    last_errors: Fact<Vec<String>>,
+}
+
+impl Service {
+    /// Whether it failed, or systemd waits to start it once more.
+    fn is_in_trouble(&self) -> bool {
+        let is = |fact: &Fact<String>, word: &str| fact.value().is_some_and(|value| value == word);
+        is(&self.active_state, "failed") || is(&self.sub_state, "auto-restart")
+    }
 }
 
 fn observe(source: &Source, progress: &dyn Progress) -> Result<Vec<Service>, Absent> {
@@ -91,7 +126,68 @@ fn observe(source: &Source, progress: &dyn Progress) -> Result<Vec<Service>, Abs
     services.extend(installed_only(source, &services));
     services.retain(|service| !only_mentioned(service));
     services.sort_by(|a, b| a.name.cmp(&b.name));
+    let in_trouble = services.iter_mut().filter(|service| service.is_in_trouble()).take(MOST_IN_TROUBLE);
+    let mut in_trouble: Vec<&mut Service> = in_trouble.collect();
+    if !in_trouble.is_empty() {
+        let names: Vec<&str> = in_trouble.iter().map(|service| service.name.as_str()).collect();
+        let told = last_errors(source, &names, progress);
+        for service in &mut in_trouble {
+            service.last_errors = Fact(match &told {
+                Ok(told) => {
+                    told.get(&service.name).cloned().ok_or_else(|| Absent::not_present("the journal has no line of it"))
+                }
+                Err(absent) => Err(Absent::not_present(format!("the journal could not be read: {}", absent.detail))),
+            });
+        }
+    }
     Ok(services)
+}
+
+/// A line without its numbers, which are times and process ids.
+fn said(line: &str) -> String {
+    line.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+/// By service, the lines that tell best why it ended.
+fn last_errors(
+    source: &Source,
+    names: &[&str],
+    progress: &dyn Progress,
+) -> Result<BTreeMap<String, Vec<String>>, Absent> {
+    let mut argv = JOURNAL.map(ToString::to_string).to_vec();
+    argv.extend(names.iter().map(|name| format!("_SYSTEMD_UNIT={name}")));
+    let output = source.command(&argv, JOURNAL_TIMEOUT, JOURNAL_CAP, &|group| progress.started(group))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("insufficient permissions") || stderr.contains("not seeing messages") {
+        return Err(Absent::new(Reason::Denied, "permission denied"));
+    }
+    if output.exit != Some(0) {
+        return Err(Absent::failed(clipped(stderr.trim())));
+    }
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // A text that is no UTF-8 comes as a list of numbers; such a line is no reason that a person could read.
+    let records = String::from_utf8_lossy(&output.stdout).into_owned();
+    for record in records.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let (Some(unit), Some(message)) = (record["_SYSTEMD_UNIT"].as_str(), record["MESSAGE"].as_str()) else {
+            continue;
+        };
+        let line = clipped_to(LONGEST_LINE, message.trim());
+        let lines = told.entry(unit.to_string()).or_default();
+        // Errors stand for what came with them, and each run of a service that is started anew writes the same.
+        if ERROR.is_match(&line) {
+            lines.retain(|known| ERROR.is_match(known) && said(known) != said(&line));
+        } else if lines.iter().any(|known| ERROR.is_match(known)) || line.is_empty() {
+            continue;
+        } else {
+            lines.clear();
+        }
+        lines.push(line);
+        if lines.len() > MOST_ERRORS {
+            lines.remove(0);
+        }
+    }
+    told.retain(|_, lines| !lines.is_empty());
+    Ok(told)
 }
 
 fn only_mentioned(service: &Service) -> bool {
@@ -130,6 +226,7 @@ fn service(record: &str) -> Option<Service> {
             0 => Err(Absent::not_present("no main process")),
             pid => Ok(pid),
         })),
+        last_errors: Fact(Err(Absent::not_present("it is not in trouble"))),
         name,
     })
 }
@@ -167,6 +264,7 @@ fn installed_only(source: &Source, loaded: &[Service]) -> Vec<Service> {
                 result: Fact(Err(not_loaded())),
                 restarts: Fact(Err(not_loaded())),
                 main_pid: Fact(Err(not_loaded())),
+                last_errors: Fact(Err(not_loaded())),
                 name,
             });
         }
@@ -227,18 +325,65 @@ MainPID=42
 ";
 
     fn tree(exit: i32, stdout: &str, stderr: &str) -> (tempfile::TempDir, Source) {
+        with_journal(exit, stdout, stderr, Vec::new())
+    }
+
+    fn recorded(argv: Vec<String>, exit: i32, stdout: &str, stderr: &str) -> RecordedCommand {
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        RecordedCommand { argv, exit, stdout, stderr, absent: None, detail: String::new() }
+    }
+
+    fn with_journal(
+        exit: i32,
+        stdout: &str,
+        stderr: &str,
+        journal: Vec<RecordedCommand>,
+    ) -> (tempfile::TempDir, Source) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("run/systemd/system")).unwrap();
-        let command = RecordedCommand {
-            argv: SHOW.map(ToString::to_string).to_vec(),
-            exit,
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-            absent: None,
-            detail: String::new(),
-        };
-        let source = Source::dead(dir.path(), Recorded { commands: vec![command], ..Default::default() });
+        let mut commands = journal;
+        commands.push(recorded(SHOW.map(ToString::to_string).to_vec(), exit, stdout, stderr));
+        let source = Source::dead(dir.path(), Recorded { commands, ..Default::default() });
         (dir, source)
+    }
+
+    #[test]
+    fn a_service_in_trouble_is_told_with_its_last_errors() {
+        let last_errors = |exit: i32, stdout: &str, stderr: &str| {
+            let mut argv = JOURNAL.map(ToString::to_string).to_vec();
+            argv.push("_SYSTEMD_UNIT=made-up.service".into());
+            let (_dir, source) = with_journal(0, SHOWN, "", vec![recorded(argv, exit, stdout, stderr)]);
+            let services = observe(&source, &Silent).unwrap();
+            assert_eq!(services[1].last_errors.0.as_ref().unwrap_err().detail, "it is not in trouble");
+            services[0].last_errors.0.clone().map_err(|absent| {
+                assert_eq!(absent.reason, Reason::NotPresent);
+                absent.detail
+            })
+        };
+        let line = |message: &str| format!("{{\"MESSAGE\":{message},\"_SYSTEMD_UNIT\":\"made-up.service\"}}\n");
+        let lines: String =
+            [r#""reading the key""#, r#""key: Permission denied""#, r#""bye""#, "[1,2]", r#""""#].map(line).concat();
+        assert_eq!(last_errors(0, &lines, ""), Ok(vec!["key: Permission denied".to_string()]));
+        assert_eq!(last_errors(0, &line(r#""bye""#), ""), Ok(vec!["bye".to_string()]));
+        assert_eq!(last_errors(0, "no JSON\n", ""), Err("the journal has no line of it".to_string()));
+        let twice = [r#""E1 no key 17""#, r#""E1 gone: error 5""#, r#""E2 no key 18""#, r#""E2 gone: error 6""#]
+            .map(line)
+            .concat();
+        assert_eq!(last_errors(0, &twice, ""), Ok(vec!["E2 gone: error 6".to_string()]));
+        let twice = twice.replace("no key", "unknown key");
+        assert_eq!(
+            last_errors(0, &twice, ""),
+            Ok(vec!["E2 unknown key 18".to_string(), "E2 gone: error 6".to_string()])
+        );
+        let hint = "Hint: You are currently not seeing messages from other users and the system.\n";
+        assert_eq!(last_errors(0, "", hint), Err("the journal could not be read: permission denied".to_string()));
+        assert_eq!(
+            last_errors(1, "", "No journal files were found.\n"),
+            Err("the journal could not be read: No journal files were found.".to_string())
+        );
+        let (_dir, source) = tree(0, SHOWN, "");
+        let absent = observe(&source, &Silent).unwrap()[0].last_errors.0.clone().unwrap_err();
+        assert!(absent.detail.starts_with("the journal could not be read: `journalctl"), "{}", absent.detail);
     }
 
     fn unit(root: &Path, path: &str, text: &str) {

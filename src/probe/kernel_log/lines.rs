@@ -246,6 +246,8 @@ impl KernelLog {
             pci: unnamed(event.pci, "the line names no PCI address"),
             device: unnamed(event.device, "the line names no device"),
             unit: unnamed(event.unit, "the line names no unit"),
+            function: unnamed(event.function, "no stack tells it"),
+            module: unnamed(event.module, "no stack names a module"),
             severity: event.severity,
             title: event.title,
             action: event.action,
