@@ -947,7 +947,6 @@ fn follows(event: &Event, cause: &Event) -> bool {
                 Some(
                     "fs.ext4"
                         | "fs.ext4_warning"
-                        | "fs.journal"
                         | "fs.journal_io"
                         | "fs.journal_data"
                         | "fs.xfs"
@@ -955,7 +954,7 @@ fn follows(event: &Event, cause: &Event) -> bool {
                         | "fs.read_only"
                         | "fs.buffer"
                 )
-            );
+            ) || event.row.is_some_and(|row| row.ends_with("_damaged") || row.ends_with("_stopped"));
             below
                 && above
                 && cause.row != event.row
