@@ -479,8 +479,8 @@ fn what_comes_back_ends_only_its_own_loss() {
 #[test]
 fn a_title_names_what_the_line_names_and_is_whole_without() {
     for (line, title) in [
-        ("XFS: Internal error X at line 3 of file fs/xfs/a.c.", "XFS finds a file system damaged or failing"),
-        ("XFS (dm-3): Internal error X at line 3 of file fs/xfs/a.c.", "XFS finds dm-3 damaged or failing"),
+        ("XFS: Internal error X at line 3 of file fs/xfs/a.c.", "XFS finds a file system damaged"),
+        ("XFS (dm-3): Internal error X at line 3 of file fs/xfs/a.c.", "XFS finds dm-3 damaged"),
         ("igb 0000:09:00.0: Detected Tx Unit Hang", "Network adapter stopped working for a while"),
         ("igb 0000:09:00.0 eno3: Detected Tx Unit Hang", "Network adapter eno3 stopped working for a while"),
         (

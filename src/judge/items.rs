@@ -124,6 +124,9 @@ const MANY: usize = 4;
 /// How many lines of evidence an item shows before it only counts them.
 const MOST_SEEN: usize = 6;
 
+/// How long an end that two lines share has to be before they say the same, in bytes.
+const ENOUGH_WORDS: usize = 16;
+
 fn from_cause(holding: &Holding, outcomes: &[Outcome], observations: &Observations) -> Item {
     let Holding { cause, subject, scope, explains } = holding;
     let told = |number: &&usize| severity(&outcomes[**number]).is_some();
@@ -134,12 +137,13 @@ fn from_cause(holding: &Holding, outcomes: &[Outcome], observations: &Observatio
         let of = |other: usize| !detail(other).is_empty() && detail(other) != detail(number);
         told.iter().any(|other| of(*other) && comes_of(detail(number), detail(*other)))
     };
-    let shown: Vec<usize> = told.iter().copied().filter(|number| !repeats(*number)).collect();
     // A text that comes out empty has nothing to say on this node.
     let rendered = |texts: &[Placed<Text>]| -> Vec<String> {
         texts.iter().map(|text| text.value.render(scope)).filter(|line| !line.is_empty()).collect()
     };
     let mut seen = rendered(&cause.seen);
+    let said = |number: usize| seen.iter().any(|line| says_again(&outcomes[number].message, line));
+    let shown: Vec<usize> = told.iter().copied().filter(|number| !repeats(*number) && !said(*number)).collect();
     seen.extend(messages(&shown, outcomes, MOST_SEEN.saturating_sub(seen.len()).max(1)));
     each_once(&mut seen);
     let severity = told.iter().filter_map(|number| severity(&outcomes[*number])).max();
@@ -185,16 +189,35 @@ fn of_many(each: Vec<Item>) -> Item {
     Item { subject: Subject::node(), location: String::new(), ..whole }
 }
 
+/// Whether a message ends in the very words that a line of evidence brings: `slurmd refused credentials: Expired
+/// credential` says nothing more than `slurmd wrote: Expired credential`.
+fn says_again(message: &str, line: &str) -> bool {
+    line.split_once(": ").is_some_and(|(_, words)| words.len() >= ENOUGH_WORDS && message.ends_with(words))
+}
+
 /// Takes out what stands there before.
 fn each_once(lines: &mut Vec<String>) {
     let mut known = BTreeSet::new();
     lines.retain(|line| known.insert(line.clone()));
 }
 
-/// What these outcomes say, each sentence once; of more than `most` the rest is counted.
+/// What these outcomes say, each sentence once; of more than `most` the rest is counted. Why something could not be told
+/// (`timeout: …`) names nothing, so what it is said of stands before it.
 fn messages(numbers: &[usize], outcomes: &[Outcome], most: usize) -> Vec<String> {
-    let mut messages: Vec<String> = numbers.iter().map(|number| outcomes[*number].message.clone()).collect();
-    each_once(&mut messages);
+    let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
+    for outcome in numbers.iter().map(|number| &outcomes[*number]) {
+        let key = outcome.subject.key.as_deref();
+        let key = key.filter(|key| outcome.status == Status::Unknown && !outcome.message.contains(key));
+        match said.iter_mut().find(|(message, _)| *message == outcome.message) {
+            Some((_, keys)) => keys.extend(key.filter(|key| !keys.contains(key))),
+            None => said.push((&outcome.message, key.into_iter().collect())),
+        }
+    }
+    let line = |(message, keys): (&str, Vec<&str>)| match keys.len() {
+        0 => message.to_string(),
+        _ => format!("{}: {message}", keys.join(", ")),
+    };
+    let mut messages: Vec<String> = said.into_iter().map(line).collect();
     if messages.len() > most {
         let more = messages.len() + 1 - most;
         messages.truncate(most - 1);
@@ -250,11 +273,16 @@ fn from_outcomes(numbers: &[usize], outcomes: &[Outcome], observations: &Observa
 }
 
 /// What the check's expression says of why it failed. Where the check says itself what it found, that a loop met what it
-/// looks for (`for kernel_log.events[0]: …`) adds nothing for a person; the outcome keeps it.
+/// looks for (`for kernel_log.events[0]: …`), and what a loop inside the expression counted (`….filter(s, …).size() is 1`),
+/// adds nothing for a person; the outcome keeps it.
 fn seen(outcome: &Outcome) -> Vec<String> {
-    let adds = |line: &&String| !line.starts_with("for ") || outcome.message.contains(line.as_str());
+    let is_loop = |line: &str| line.starts_with("for ") || LOOPS.iter().any(|call| line.contains(call));
+    let adds = |line: &&String| !is_loop(line) || outcome.message.contains(line.as_str());
     outcome.because.iter().filter(adds).cloned().collect()
 }
+
+/// What loops over a list inside an expression.
+const LOOPS: &[&str] = &[".filter(", ".exists(", ".map(", ".all("];
 
 /// Whether an absence with this detail comes of what another detail tells: it is the same, or was put inside another
 /// sentence (`params.x is not set, and its default is timeout: …`).

@@ -340,7 +340,7 @@ fn found(outcome: Outcome, check: &Check, severity: Severity, readings: Vec<Read
         because,
         values: readings.into_iter().flat_map(|reading| reading.values).collect(),
         why: check.why.as_ref().map(|why| why.value.render(scope)),
-        next: check.next.iter().map(|next| next.value.render(scope)).collect(),
+        next: check.next.iter().map(|next| next.value.render(scope)).filter(|step| !step.is_empty()).collect(),
         who: check.who,
         refs: check.refs.clone(),
         ..outcome

@@ -969,7 +969,6 @@ fn follows(event: &Event, cause: &Event) -> bool {
                 Some(
                     "fs.ext4"
                         | "fs.ext4_warning"
-                        | "fs.journal"
                         | "fs.journal_io"
                         | "fs.journal_data"
                         | "fs.xfs"
@@ -977,7 +976,7 @@ fn follows(event: &Event, cause: &Event) -> bool {
                         | "fs.read_only"
                         | "fs.buffer"
                 )
-            );
+            ) || event.row.is_some_and(|row| row.ends_with("_damaged") || row.ends_with("_stopped"));
             below
                 && above
                 && cause.row != event.row

@@ -458,4 +458,90 @@ mod tests {
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
+
+    #[test]
+    fn damage_of_a_file_system_is_told_from_errors_of_its_disk() {
+        for (line, row) in [
+            (
+                "EXT4-fs error (device sdc2): ext4_validate_block_bitmap:390: comm cp: bg 4: bad block bitmap checksum",
+                "fs.ext4_damaged",
+            ),
+            (
+                "EXT4-fs error (device sdc2): htree_dirblock_to_tree:1080: inode #12: comm ls: bad entry in directory: rec_len is too small for name_len",
+                "fs.ext4_damaged",
+            ),
+            (
+                "EXT4-fs error (device sdc2): ext4_find_entry:1455: inode #2: comm ls: reading directory lblock 0",
+                "fs.ext4",
+            ),
+            ("EXT4-fs (sdc2): I/O error while writing superblock", "fs.ext4"),
+            (
+                "EXT4-fs error (device sdc2): ext4_find_entry:1612: inode #2: comm ls: Error -117 reading directory block",
+                "fs.ext4_damaged",
+            ),
+            (
+                "EXT4-fs error (device sdc2): ext4_journal_check_start:83: comm cp: Detected aborted journal",
+                "fs.ext4_stopped",
+            ),
+            ("EXT4-fs (sdc2): Remounting filesystem read-only", "fs.ext4_stopped"),
+            ("Aborting journal on device sdc2-8.", "fs.journal_stopped"),
+            (
+                "XFS (dm-7): metadata I/O error in \"xfs_da_read_buf+0xd9/0x130 [xfs]\" at daddr 0x20 len 8 error 5",
+                "fs.xfs",
+            ),
+            (
+                "XFS (dm-7): metadata I/O error in \"xfs_da_read_buf+0xd9/0x130 [xfs]\" at daddr 0x20 len 8 error 117",
+                "fs.xfs_damaged",
+            ),
+            (
+                "XFS (dm-7): Metadata CRC error detected at xfs_agi_read_verify+0xde/0x100 [xfs], xfs_agi block 0x2",
+                "fs.xfs_damaged",
+            ),
+            ("XFS (dm-7): xfs_imap_to_bp: xfs_trans_read_buf() returned error -74.", "fs.xfs_damaged"),
+            ("XFS (dm-7): xfs_imap_to_bp: xfs_trans_read_buf() returned error -5.", "fs.xfs"),
+            (
+                "XFS (dm-7): Corruption of in-memory data (0x8) detected at xfs_trans_cancel+0x11b/0x140 [xfs] (fs/xfs/xfs_trans.c:1034).  Shutting down filesystem.",
+                "fs.xfs_damaged",
+            ),
+            ("XFS (dm-7): I/O Error Detected. Shutting down filesystem", "fs.xfs_stopped"),
+            (
+                "XFS (dm-7): Metadata I/O Error (0x1) detected at xfs_inactive_ifree+0x1b0/0x1d0 [xfs] (fs/xfs/xfs_inode.c:1788).  Shutting down filesystem.",
+                "fs.xfs_stopped",
+            ),
+            (
+                "XFS (dm-7): Log I/O Error (0x2) detected at xlog_ioend_work+0x6e/0x70 [xfs] (fs/xfs/xfs_log.c:1378).  Shutting down filesystem.",
+                "fs.xfs",
+            ),
+            ("XFS (dm-7): xfs_log_force: error -5 returned.", "fs.xfs_stopped"),
+            (
+                "BTRFS error (device sdc3): bdev /dev/sdc3 errs: wr 0, rd 0, flush 0, corrupt 3, gen 0",
+                "fs.btrfs_damaged",
+            ),
+            ("BTRFS error (device sdc3): bdev /dev/sdc3 errs: wr 2, rd 0, flush 0, corrupt 3, gen 0", "fs.btrfs"),
+            (
+                "BTRFS warning (device sdc3): csum failed root 5 ino 257 off 0 csum 0x8941f998 expected csum 0x94d1a5e5 mirror 1",
+                "fs.btrfs_damaged",
+            ),
+            (
+                "BTRFS error (device sdc3): parent transid verify failed on logical 30457856 mirror 1 wanted 12 found 10",
+                "fs.btrfs_damaged",
+            ),
+            (
+                "BTRFS: error (device sdc3) in btrfs_run_delayed_refs:2214: errno=-117 Filesystem corrupted",
+                "fs.btrfs_damaged",
+            ),
+            (
+                "BTRFS: error (device sdc3) in btrfs_commit_transaction:2494: errno=-5 IO failure (Error while writing out transaction)",
+                "fs.btrfs",
+            ),
+            ("BTRFS info (device sdc3: state EA): forced readonly", "fs.btrfs_stopped"),
+        ] {
+            let read = match read(line.as_bytes(), false) {
+                Verdict::Event(reading) => (reading.row, reading.device),
+                other => panic!("{line}: {other:?}"),
+            };
+            let device = ["sdc2", "sdc3", "dm-7"].into_iter().find(|device| line.contains(device));
+            assert_eq!(read, (Some(row), device.map(str::to_string)), "{line}");
+        }
+    }
 }
