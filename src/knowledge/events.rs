@@ -3,7 +3,7 @@
 //!
 //! A storm repeats itself, so a message that was read before is only counted. Everything that is kept is bounded.
 
-use super::patterns::{self, BANNER, EventClass, Reading, Verdict};
+use super::patterns::{self, BANNER, EventClass, LOAD_BEGINS, Reading, Verdict};
 use super::{Class, Severity, lines, nvidia};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
@@ -27,6 +27,9 @@ const DULL: usize = 1 << 16;
 
 /// What ended all that came before a start of the machine.
 const STARTED_AGAIN: &str = "the machine was started again";
+
+/// The row of the line with which the kernel names the device that the driver did not take.
+const NOT_TAKEN: &str = "nvidia.pci_probe";
 
 /// How many lines later a line can still belong to a report, and how many seconds.
 const NEAR_LINES: u64 = 80;
@@ -123,7 +126,7 @@ pub struct Log {
     pub lines: u64,
     /// What stands before the line with which the machine was started last, and that line's number.
     pub booted: Option<(Vec<u8>, u64)>,
-    /// What stands before the line with which the NVIDIA driver was loaded last.
+    /// What stands before the line with which the last load of the NVIDIA driver began.
     pub driver_loaded: Option<Vec<u8>>,
     /// Lines of events that are in none of the list because there were too many different ones.
     pub left_out: u64,
@@ -208,6 +211,8 @@ pub struct Reader<'a> {
     unfolded: usize,
     booted: Option<(Vec<u8>, u64)>,
     driver_loaded: Option<Vec<u8>>,
+    /// The loads of the driver that have begun and not ended yet, one a machine.
+    loading: Vec<Loading>,
     lines: u64,
     left_out: u64,
     is_log: bool,
@@ -220,6 +225,14 @@ pub struct Reader<'a> {
     by_key: HashMap<Key, usize>,
     alike: HashMap<Key, (usize, usize)>,
     open: Vec<Open>,
+}
+
+/// A load of the NVIDIA driver that has begun. What it meets while it takes the GPUs it writes before its banner.
+struct Loading {
+    host: Option<String>,
+    /// The number of its first line, and what stands before it.
+    number: u64,
+    prefix: Vec<u8>,
 }
 
 /// A message that was read before.
@@ -363,6 +376,9 @@ impl<'a> Reader<'a> {
             match place.and_then(|_| known.events.first().copied()) {
                 Some(event) => {
                     self.again(event, parts, number);
+                    if let Verdict::Event(reading) = &*verdict {
+                        self.name_refused(reading, parts, number);
+                    }
                     if self.events.get(event).is_some_and(|event| nvidia::is_of_gsp(event.class, event.code)) {
                         self.open("gsp", event, parts, number);
                     }
@@ -388,6 +404,10 @@ impl<'a> Reader<'a> {
             {
                 self.restart(parts, number);
             }
+            return;
+        }
+        if message.starts_with(LOAD_BEGINS.as_bytes()) && !is_users {
+            self.load_begins(parts, number);
             return;
         }
         // The same beginning may have another end next time, so it is not remembered.
@@ -424,8 +444,9 @@ impl<'a> Reader<'a> {
             let (choice, lines) = (self.choice, self.lines);
             *self = Reader { lines, ..Reader::choosing(choice) };
         }
-        self.clear(None, &[], None, parts, STARTED_AGAIN);
+        self.clear(None, &[], None, parts, STARTED_AGAIN, None);
         self.open.retain(|open| open.host.as_deref().map(str::as_bytes) != parts.host);
+        self.loading.retain(|loading| loading.host.as_deref().map(str::as_bytes) != parts.host);
         self.driver_loaded = None;
         self.booted = Some((parts.prefix.to_vec(), number));
     }
@@ -434,11 +455,15 @@ impl<'a> Reader<'a> {
         let reading = match verdict {
             Verdict::Nothing => return,
             Verdict::Clears { ends, of, device, why } => {
+                let mut before = None;
                 if ends.contains(&EventClass::Xid) && device.is_none() {
-                    self.driver_loaded = Some(parts.prefix.to_vec());
+                    let is_here = |loading: &Loading| loading.host.as_deref().map(str::as_bytes) == parts.host;
+                    let begun = self.loading.iter().position(is_here).map(|place| self.loading.remove(place));
+                    before = begun.as_ref().map(|loading| loading.number);
+                    self.driver_loaded = Some(begun.map_or_else(|| parts.prefix.to_vec(), |loading| loading.prefix));
                 }
                 for class in *ends {
-                    self.clear(Some(*class), of, device.as_deref(), parts, why);
+                    self.clear(Some(*class), of, device.as_deref(), parts, why, before);
                 }
                 return;
             }
@@ -452,8 +477,10 @@ impl<'a> Reader<'a> {
                 reading.pci.as_deref(),
                 parts,
                 "the driver says that the GPU needs no action any more",
+                None,
             );
         }
+        self.name_refused(reading, parts, number);
         // Of the reports that are open, the line goes on with the one that began last.
         let open = reading.within.iter().filter_map(|group| self.part_of(group, reading, parts, number));
         if let Some(index) = open.max() {
@@ -485,6 +512,26 @@ impl<'a> Reader<'a> {
         let told = reading.row.filter(|_| reading.opens.is_none() || reading.tells);
         self.events.push(Event { told, ..event_of(reading, line, parts, number) });
         self.open(group, event, parts, number);
+    }
+
+    /// The driver begins to be loaded. Whether it comes to an end its banner tells; a load that failed ends nothing.
+    fn load_begins(&mut self, parts: &lines::Parts, number: u64) {
+        let host = parts.host.map(|host| String::from_utf8_lossy(host).into_owned());
+        self.loading.retain(|loading| loading.host != host);
+        if self.loading.len() >= MOST {
+            self.loading.remove(0);
+        }
+        self.loading.push(Loading { host, number, prefix: parts.prefix.to_vec() });
+    }
+
+    /// Some of what the driver writes when it does not take a GPU names none; the kernel does so right after it.
+    fn name_refused(&mut self, reading: &Reading, parts: &lines::Parts, number: u64) {
+        if reading.row == Some(NOT_TAKEN)
+            && let Some(index) = self.part_of("nvrm", reading, parts, number)
+        {
+            let event = &mut self.events[index];
+            event.pci = event.pci.take().or_else(|| reading.pci.clone());
+        }
     }
 
     /// An event begins a report of several lines.
@@ -623,7 +670,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Ends the events of a class, or all, that some rows read, or any, of a device, or of all, on the machine that a
-    /// line is of.
+    /// line is of; those that happened before the line of a number, or all so far.
     fn clear(
         &mut self,
         class: Option<EventClass>,
@@ -631,6 +678,7 @@ impl<'a> Reader<'a> {
         device: Option<&str>,
         parts: &lines::Parts,
         why: &str,
+        before: Option<u64>,
     ) {
         let one_host = !self.has_several_hosts;
         let here = |event: &Event| {
@@ -638,8 +686,9 @@ impl<'a> Reader<'a> {
             one_host && (event.host.is_none() || parts.host.is_none()) || is_of(event, parts.host)
         };
         let of_row = |event: &Event| of.is_empty() || of.iter().any(|of| event.row == Some(of.as_str()));
-        let ends =
-            |event: &Event| class.is_none_or(|class| event.class == class) && of_row(event) && event.cleared.is_none();
+        let in_time = |event: &Event| before.is_none_or(|before| event.last_number < before);
+        let of_class = |event: &Event| class.is_none_or(|class| event.class == class);
+        let ends = |event: &Event| of_class(event) && of_row(event) && in_time(event) && event.cleared.is_none();
         for event in self.events.iter_mut().filter(|event| ends(event) && here(event)) {
             let same = device.is_none_or(|device| {
                 event.pci.as_deref() == Some(device)

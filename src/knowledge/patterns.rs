@@ -12,7 +12,7 @@ use std::sync::{LazyLock, OnceLock};
 const ROWS: &str = include_str!(concat!(env!("OUT_DIR"), "/patterns.jsonl"));
 
 /// What else is looked for, in messages that are not read by pattern: the codes of NVIDIA's drivers, and the first line
-/// of every boot.
+/// of every boot and of every load of NVIDIA's driver.
 const OTHER_NEEDLES: &[&str] = &[
     " Xid (",
     "NVRM: Xid",
@@ -30,9 +30,12 @@ const OTHER_NEEDLES: &[&str] = &[
     " Xid P",
     "SXid (",
     BANNER,
+    LOAD_BEGINS,
 ];
 /// The first line of every boot.
 pub(super) const BANNER: &str = "Linux version ";
+/// The first line of every load of NVIDIA's driver (NVIDIA/open-gpu-kernel-modules nvlink_linux.c).
+pub(super) const LOAD_BEGINS: &str = "nvidia-nvlink: Nvlink Core is being initialized";
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]

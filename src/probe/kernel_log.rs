@@ -62,8 +62,8 @@ struct KernelLog {
     until_seconds: Fact<u64>,
     /// Lines that were looked through.
     lines_count: u64,
-    /// When the NVIDIA driver was loaded last, in seconds after boot. What it reported before that is history. Absent
-    /// (not_present) when the log does not show it.
+    /// When the last load of the NVIDIA driver began, in seconds after boot. What it reported before that is history.
+    /// Absent (not_present) when the log does not show it.
     driver_loaded_seconds: Fact<u64>,
     /// Errors that the driver reported with an Xid code, by their first line.
     xids: Vec<Xid>,

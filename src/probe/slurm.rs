@@ -67,6 +67,11 @@ struct Slurm {
     /// The last errors in slurmd's log, up to 20 of the last 64 KiB (SlurmdLogFile, else /var/log/slurm/slurmd.log or
     /// /var/log/slurmd.log). Absent (not_present) where it writes none.
     log_errors: Fact<Vec<LogError>>,
+    /// The last warnings there, likewise.
+    log_warnings: Fact<Vec<LogError>>,
+    /// Kinds of devices that Slurm gives out to jobs, in lower case: `gpu` (GresTypes in slurm.conf). Empty where it names
+    /// none. Absent (not_present) where there is no such file.
+    gres_types: Fact<Vec<String>>,
 }
 
 /// What slurm.conf says of a node.
@@ -147,7 +152,7 @@ struct CgroupConf {
     devices: bool,
 }
 
-/// An error in slurmd's log.
+/// An error or a warning in slurmd's log.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct LogError {
     /// When, as the log has it: `2026-01-01T10:00:00.123`.
@@ -156,6 +161,8 @@ struct LogError {
     seconds_ago: Fact<u64>,
     /// What it said.
     text: String,
+    /// Whether slurmd ended over it (`fatal:`).
+    fatal: bool,
 }
 
 #[derive(Serialize)]
@@ -194,6 +201,9 @@ fn observe(source: &Source) -> Result<(Slurm, String), Absent> {
             .map(|folder| lines_of(source, folder, &format!("{folder}/cgroup.conf")).map(|lines| cgroup(&lines))),
     );
     let log = conf.0.as_ref().ok().and_then(|(_, lines)| setting(lines, "slurmdlogfile"));
+    let gres_types = conf.0.as_ref().map_err(Clone::clone).map(|(_, lines)| gres_types(lines));
+    let log = read_log(source, log, &name, &host);
+    let said = |what| Fact(log.as_ref().map_err(Clone::clone).map(|text| log_lines(source, text, what)));
     let slurm = Slurm {
         slurmd_runs: Fact(slurmd_runs),
         steps: count("slurmstepd"),
@@ -202,7 +212,9 @@ fn observe(source: &Source) -> Result<(Slurm, String), Absent> {
         controller: parts::pending(),
         munge: parts::pending(),
         cgroup,
-        log_errors: Fact(log_errors(source, log, &name, &host)),
+        log_errors: said(&["error: ", "fatal: "]),
+        log_warnings: said(&["warning: "]),
+        gres_types: Fact(gres_types),
     };
     Ok((slurm, name))
 }
@@ -267,6 +279,12 @@ fn configured(lines: &[Settings], host: &str) -> Result<Configured, Absent> {
         })),
         health_check: Fact(global("healthcheckprogram")),
     })
+}
+
+/// The names of GresTypes, of which several lines add up.
+fn gres_types(lines: &[Settings]) -> Vec<String> {
+    let names = lines.iter().filter_map(|settings| settings.get("grestypes")).flat_map(|names| names.split(','));
+    names.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
 }
 
 fn cgroup(lines: &[Settings]) -> CgroupConf {
@@ -435,26 +453,30 @@ fn munge_round(source: &Source, progress: &dyn Progress) -> Result<Munge, Absent
     })
 }
 
-/// Lines `[2026-01-01T10:00:00.123] error: …`.
-fn log_errors(source: &Source, configured: Option<String>, name: &str, host: &str) -> Result<Vec<LogError>, Absent> {
+fn read_log(source: &Source, configured: Option<String>, name: &str, host: &str) -> Result<String, Absent> {
     let short = host.split('.').next().unwrap_or_default();
     let paths = match configured {
         Some(path) => vec![path.replace("%h", short).replace("%n", name)],
         None => ["/var/log/slurm/slurmd.log", "/var/log/slurmd.log"].map(str::to_string).to_vec(),
     };
-    let text = super::first_present(paths.iter().map(|path| source.tail(path, LOG_TAIL))).0?;
+    super::first_present(paths.iter().map(|path| source.tail(path, LOG_TAIL))).0
+}
+
+/// Lines `[2026-01-01T10:00:00.123] error: …` that begin with one of these words.
+fn log_lines(source: &Source, text: &str, words: &[&str]) -> Vec<LogError> {
     let line = |line: &str| {
         let (time, rest) = line.strip_prefix('[')?.split_once("] ")?;
-        let text = rest.strip_prefix("error: ").or_else(|| rest.strip_prefix("fatal: "))?;
+        let text = words.iter().find_map(|word| rest.strip_prefix(word))?;
         Some(LogError {
             time: time.to_string(),
             seconds_ago: Fact(seconds_ago(source, time)),
             text: text.trim().to_string(),
+            fatal: rest.starts_with("fatal: "),
         })
     };
-    let mut errors: Vec<LogError> = text.lines().rev().filter_map(line).take(MOST_ERRORS).collect();
-    errors.reverse();
-    Ok(errors)
+    let mut found: Vec<LogError> = text.lines().rev().filter_map(line).take(MOST_ERRORS).collect();
+    found.reverse();
+    found
 }
 
 /// The log's times are local ones; a recording is taken as of UTC.
@@ -504,12 +526,12 @@ mod tests {
         ("etc/hostname", "gpu7.x.example\n"),
         (
             "etc/slurm/slurm.conf",
-            "ClusterName=c\nSlurmdLogFile=/var/log/slurm/%n.log\nReturnToService=1\nNodeName=DEFAULT Sockets=2 CoresPerSocket=56 ThreadsPerCore=2\nNodeName=gpu[1-9] RealMemory=2000000 Gres=gpu:h100:8\n",
+            "ClusterName=c\nGresTypes=gpu,Shard\nSlurmdLogFile=/var/log/slurm/%n.log\nReturnToService=1\nNodeName=DEFAULT Sockets=2 CoresPerSocket=56 ThreadsPerCore=2\nNodeName=gpu[1-9] RealMemory=2000000 Gres=gpu:h100:8\n",
         ),
         ("etc/slurm/cgroup.conf", "ConstrainDevices=yes\nConstrainCores=no\n"),
         (
             "var/log/slurm/gpu7.log",
-            "[2026-01-02T10:00:00.001] Launching batch job\n[2026-01-02T10:59:00.001] error: Munge decode failed: Rewound credential\n\u{0}bin\n",
+            "[2026-01-02T10:00:00.001] Launching batch job\n[2026-01-02T10:59:00.001] error: Munge decode failed: Rewound credential\n\u{0}bin\n[2026-01-02T10:59:01.001] warning: The following autodetected GPUs are being ignored:\n[2026-01-02T10:59:02.001] fatal: x\n",
         ),
         ("proc/9/comm", "slurmd\n"),
     ];
@@ -526,6 +548,9 @@ mod tests {
         assert_eq!(seen["cgroup"], json!({"cores": false, "memory": false, "devices": true}));
         assert_eq!(seen["log_errors"][0]["text"], "Munge decode failed: Rewound credential");
         assert_eq!(seen["log_errors"][0]["seconds_ago"], 59);
+        assert_eq!((&seen["log_errors"][0]["fatal"], &seen["log_errors"][1]["fatal"]), (&json!(false), &json!(true)));
+        assert_eq!(seen["log_warnings"][0]["text"], "The following autodetected GPUs are being ignored:");
+        assert_eq!(seen["gres_types"], json!(["gpu", "shard"]));
         assert_eq!((&seen["slurmd_runs"], &seen["steps"]), (&json!(true), &json!(0)));
         assert_eq!(seen["munge"]["works"], true);
         assert_eq!(seen["node"]["absent"], "not_present");

@@ -73,10 +73,31 @@ pub(super) fn cut_short(report: &Report) -> Option<String> {
     report.run.cut_short.as_ref().map(|by| format!("The run was ended early by {by}."))
 }
 
-/// What a person should know of how the run came about, a sentence each: that it was ended early, what became of the
-/// site's waivers, what a scheduler was told.
+/// Why the exit status is 3 though nothing is to fix, as a sentence.
+fn untold(report: &Report) -> Option<String> {
+    const NAMED: usize = 3;
+    if !report.items.is_empty() || report.summary.exit_status != 3 {
+        return None;
+    }
+    let is_untold = |outcome: &&Outcome| outcome.status == Status::Unknown && outcome.waived.is_none();
+    let untold: Vec<&str> = report.outcomes.iter().filter(is_untold).map(|outcome| outcome.check.as_str()).collect();
+    let mut checks = untold.clone();
+    checks.dedup();
+    let more = match checks.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {}", counted(more, "other check", "other checks")),
+    };
+    checks.truncate(NAMED);
+    (!untold.is_empty()).then(|| {
+        let number = counted(untold.len(), "outcome", "outcomes");
+        format!("The exit status is 3, since {number} could not be told: {}{more}. --all says why.", checks.join(", "))
+    })
+}
+
+/// What a person should know of how the run came about, a sentence each: that it was ended early, what could not be
+/// told where nothing else was found, what became of the site's waivers, what a scheduler was told.
 pub(super) fn notices(report: &Report) -> Vec<String> {
-    let mut notices: Vec<String> = cut_short(report).into_iter().collect();
+    let mut notices: Vec<String> = cut_short(report).into_iter().chain(untold(report)).collect();
     let waivers = || report.run.site.iter().flat_map(|site| &site.waivers);
     for WaiverUsed { check, reason, until, .. } in waivers().filter(|waiver| waiver.expired) {
         notices.push(format!("The waiver for {check} ran out on {until} ({reason})."));

@@ -181,7 +181,7 @@ impl KernelLog {
         let device = |pci: &Option<String>, text: &str| {
             Fact(pci.clone().ok_or_else(|| Absent::failed(format!("the line names no PCI address: {text}"))))
         };
-        let message: String = event.text.trim().chars().take(LONGEST_TEXT).collect();
+        let message = clipped(event.text.trim());
         let code = event.code.unwrap_or_default();
         match event.class {
             EventClass::Xid => self.xids.push(Xid {
@@ -263,6 +263,16 @@ impl KernelLog {
             count: event.count,
         });
     }
+}
+
+/// A text, cut at a word where it is too long.
+fn clipped(text: &str) -> String {
+    if text.chars().nth(LONGEST_TEXT).is_none() {
+        return text.to_string();
+    }
+    let kept: String = text.chars().take(LONGEST_TEXT - 2).collect();
+    let whole = kept.rsplit_once(' ').map_or(kept.as_str(), |(whole, _)| whole);
+    format!("{whole} …")
 }
 
 fn unnamed<T>(value: Option<T>, without: &str) -> Fact<T> {
@@ -394,6 +404,52 @@ mod tests {
         assert_eq!((log.complete, log.lines_count), (true, 5));
         assert_eq!((log.since_seconds.value(), log.until_seconds.value()), (Some(&0), Some(&11)));
         assert_eq!(log.driver_loaded_seconds, Fact(Ok(3)));
+    }
+
+    #[test]
+    fn what_the_driver_meets_while_it_is_loaded_is_of_that_load_and_of_the_gpu_that_the_kernel_names() {
+        let begins = "nvidia-nvlink: Nvlink Core is being initialized, major device number 507";
+        let refused =
+            "NVRM: request_mem_region failed for 0M @ 0x0. This can\n      NVRM: occur when a driver such as rivatv";
+        let banner = "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64";
+        let load = |at: u32, pci: &str, says: &str| {
+            format!(
+                "[ {at}.1] {begins}\n[ {at}.2] {refused}\n[ {at}.3] {says} {pci} failed with error -1\n[ {at}.9] {banner}\n"
+            )
+        };
+        let log = read(&format!(
+            "[ 5.0] NVRM: Xid (PCI:0000:9c:00): 31, of an earlier load\n{}",
+            load(9, "0000:c1:00.0", "nvidia: probe of")
+        ));
+        assert_eq!(log.driver_loaded_seconds, Fact(Ok(9)));
+        let cleared = |row: &str| {
+            log.events.iter().find(|event| event.row.value().is_some_and(|of| of == row)).unwrap().cleared.0.is_ok()
+        };
+        assert!(log.events[0].cleared.0.is_ok() && !cleared("nvrm.resources") && !cleared("nvidia.pci_probe"));
+        let error = &log.nvrm_errors[0];
+        assert_eq!((error.kind, pci(&error.pci), error.count), (NvrmKind::NoResources, "0000:c1:00.0", 1));
+        // The next load says the same of the same GPU, and the kernel of another one.
+        let log = read(&format!(
+            "{}{}{}",
+            load(9, "0000:c1:00.0", "nvidia: probe of"),
+            load(20, "0000:c1:00.0", "nvidia: probe of"),
+            "[ 21.0] nvidia: probe of 0000:81:00.0 failed with error -1\n"
+        ));
+        assert_eq!(log.driver_loaded_seconds, Fact(Ok(20)));
+        let shown: Vec<_> = log.nvrm_errors.iter().map(|error| (pci(&error.pci), error.count)).collect();
+        assert_eq!(shown, [("0000:c1:00.0", 2)]);
+        // A load that did not come to its end ends nothing; without its beginning the banner does.
+        let failed = read(&format!("[ 5.0] NVRM: Xid (PCI:0000:9c:00): 31, x\n[ 9.1] {begins}\n"));
+        assert!(failed.events[0].cleared.0.is_err() && failed.driver_loaded_seconds.0.is_err());
+        let plain = read(&format!("[ 5.0] NVRM: Xid (PCI:0000:9c:00): 31, x\n[ 9.1] {banner}\n"));
+        assert!(plain.events[0].cleared.0.is_ok() && plain.driver_loaded_seconds == Fact(Ok(9)));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_word() {
+        assert_eq!(clipped(&"word ".repeat(60)), "word ".repeat(60));
+        let cut = clipped(&"word ".repeat(90));
+        assert!(cut.ends_with("word …") && cut.chars().count() <= LONGEST_TEXT, "{cut}");
     }
 
     #[test]
