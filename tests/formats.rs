@@ -5,13 +5,13 @@ mod common;
 #[path = "common/reports.rs"]
 mod reports;
 
-use common::{machine, machines, punchlist_on};
+use common::{in_parallel, machine, machines, punchlist_on};
 use reports::{large, poison, report_on, with_everything};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -421,13 +421,13 @@ fn nagios_gets_one_line_and_the_exit_status_that_goes_with_it() {
         r"^PUNCHLIST (OK|WARNING|CRITICAL|UNKNOWN) - [^|\n]+ \| critical=\d+ warning=\d+ unknown=\d+ pass=\d+ skipped=\d+ time=[\d.]+s\n$",
     )
     .unwrap();
-    for machine in machines() {
-        let output = punchlist_on(&machine, "run").args(["--format", "nagios"]).output().unwrap();
+    in_parallel(&machines(), |machine| {
+        let output = punchlist_on(machine, "run").args(["--format", "nagios"]).output().unwrap();
         let line = out(&output);
         let parts = shape.captures(&line).unwrap_or_else(|| panic!("{}: {line:?}", machine.display()));
         let word = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][output.status.code().unwrap() as usize];
         assert_eq!(&parts[1], word, "{line}");
-    }
+    });
     let line = rendered(&hostile(), "nagios", &[]);
     assert!(shape.is_match(&line) && line.len() < 4096, "{line:?}");
 }
@@ -736,9 +736,9 @@ fn every_checklist_keeps_to_the_schema() {
 
 #[test]
 fn reports_are_small() {
-    let mut large = Vec::new();
-    for machine in machines() {
-        let output = punchlist_on(&machine, "run").args(["--format", "json"]).output().unwrap();
+    let too_large = |machine: &PathBuf| -> Vec<String> {
+        let mut large = Vec::new();
+        let output = punchlist_on(machine, "run").args(["--format", "json"]).output().unwrap();
         let report: Json = serde_json::from_slice(&output.stdout).unwrap();
         let told = report["summary"]["by_status"]["info"].as_u64().unwrap_or(0);
         let healthy = output.status.code() == Some(0) && told <= 3;
@@ -748,10 +748,12 @@ fn reports_are_small() {
         if output.stdout.len() >= most {
             large.push(format!("{}: {} bytes, at most {most}", machine.display(), output.stdout.len()));
         }
-        let html = punchlist_on(&machine, "run").args(["--format", "html"]).output().unwrap();
+        let html = punchlist_on(machine, "run").args(["--format", "html"]).output().unwrap();
         if html.stdout.len() >= 400_000 {
             large.push(format!("{}: {} bytes of HTML", machine.display(), html.stdout.len()));
         }
-    }
+        large
+    };
+    let large: Vec<String> = in_parallel(&machines(), too_large).into_iter().flatten().collect();
     assert!(large.is_empty(), "{}", large.join("\n"));
 }

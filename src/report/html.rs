@@ -310,24 +310,10 @@ fn topics(report: &Report) -> Vec<Topic<'_>> {
         explained_by.insert(number, outcome.explained_by.iter().map(|place| place + 1).collect());
     }
     let mut rows: BTreeMap<&str, Vec<(&Outcome, Row)>> = BTreeMap::new();
-    // What nobody could tell of sixteen devices for one reason is one row as well.
-    let mut folds: Vec<(Vec<&Outcome>, Vec<usize>)> = Vec::new();
-    let mut open: BTreeMap<(&str, &str, &str, Vec<usize>), usize> = BTreeMap::new();
     for fold in fold(&report.outcomes, &explained) {
-        let members = fold.members.iter().map(|number| &report.outcomes[*number]);
+        let members: Vec<&Outcome> = fold.members.iter().map(|number| &report.outcomes[*number]).collect();
         let by = explained_by.remove(&fold.members[0]).unwrap_or_default();
-        let Outcome { check, title, message, .. } = fold.first;
-        let mut place = folds.len();
-        if fold.first.status == Status::Unknown && fold.first.waived.is_none() {
-            place = *open.entry((check, title, message, by.clone())).or_insert(place);
-        }
-        match folds.get_mut(place) {
-            Some((others, _)) => others.extend(members),
-            None => folds.push((members.collect(), by)),
-        }
-    }
-    for (members, by) in folds {
-        rows.entry(&members[0].checklist).or_default().push((members[0], Row::new(&members, by)));
+        rows.entry(&fold.first.checklist).or_default().push((fold.first, Row::new(&members, by)));
     }
     let topic = |title| {
         let mut rows = rows.remove(title).unwrap_or_default();

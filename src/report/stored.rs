@@ -1,7 +1,7 @@
 //! The form in which a report is kept.
 //!
-//! It holds what a report holds, and says once what is said of many: outcomes of one check that passed are one entry
-//! with several subjects, and those of one checklist that do not apply for the same reason are one entry with several
+//! It holds what a report holds, and says once what is said of many: outcomes of one check that passed, or that nobody
+//! could tell for the same reason, are one entry with several subjects, and those of one checklist that do not apply for the same reason are one entry with several
 //! checks. A node with eight GPUs has a thousand outcomes, and nine in ten of them say that all is well.
 //!
 //! Compatibility: `version` is raised when a field changes its meaning or goes away, and every version up to the
@@ -49,9 +49,9 @@ pub(super) struct Stored {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     subjects: Vec<Listed>,
     /// Every check's answer for every subject, in the order of the checklists. What passed and differs in nothing but
-    /// its subject is one entry, and so is what does not apply for the same reason.
+    /// its subject is one entry, and so is what does not apply, or could not be told, for the same reason.
     outcomes: Vec<Entry>,
-    /// How long each probe took, slowest first.
+    /// How long each probe took, slowest first; those that took a millisecond or more.
     timings: Vec<Timing>,
 }
 
@@ -160,9 +160,9 @@ impl From<Report> for Stored {
             fold.members.iter().for_each(|number| entry_of[*number] = place);
         }
         let items = report.items.iter().cloned().map(|item| {
-            let explains: Vec<usize> =
-                item.explains.iter().filter_map(|number| entry_of.get(*number).copied()).collect();
-            Item { explains, ..item }
+            let places = item.explains.iter().filter_map(|number| entry_of.get(*number).copied());
+            let explains: BTreeSet<usize> = places.collect();
+            Item { explains: explains.into_iter().collect(), ..item }
         });
         Stored {
             items: items.collect(),
@@ -176,7 +176,7 @@ impl From<Report> for Stored {
             run: report.run,
             checklists: report.checklists,
             summary: report.summary,
-            timings: report.timings,
+            timings: report.timings.into_iter().filter(|timing| timing.ms >= 1.0).collect(),
         }
     }
 }
