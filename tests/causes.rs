@@ -1,5 +1,7 @@
 //! What causes mean, rule by rule, through the real binary on a recorded machine.
 
+mod common;
+
 use serde_json::Value as Json;
 use std::fs;
 use std::path::Path;
@@ -194,20 +196,56 @@ fn causes_read_outcomes() {
 }
 
 #[test]
+fn what_nobody_could_tell_in_time_shows_nothing_of_what_was_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.yaml");
+    let text = "
+checklist: own
+checks:
+  - { id: own.full, title: f, for_each: { m: 'mounts.filter(m, m.mount_point in [\"/home\", \"/data\"])' }, expect: m.space.used_percent < 90.0 }
+causes:
+  - { id: own.wrong, title: Full, when: 'outcomes.exists(o, o.check == \"own.full\")', certainty: certain, explains: [own.full] }
+  - { id: own.one, title: 'No answer of {o.key}', for_each: { o: 'timeouts.filter(o, o.check == \"own.full\" && o.status == \"unknown\")' },
+      certainty: likely, explains: [own.full] }
+";
+    fs::write(&file, text).unwrap();
+    let run = |machine: &str| -> Vec<String> {
+        let output = Command::new(env!("CARGO_BIN_EXE_punchlist"))
+            .args(["run", "--format", "json", "--only", "own.*", "--root"])
+            .arg(common::machine(machine))
+            .arg(&file)
+            .output()
+            .unwrap();
+        let report: Json = serde_json::from_slice(&output.stdout).unwrap();
+        let items = report["items"].as_array().unwrap().iter();
+        items.map(|item| format!("{} {}", item["cause"], item["title"])).collect()
+    };
+    assert_eq!(run("server-hangs"), [r#""own.one" "No answer of /home""#, r#""own.one" "No answer of /data""#]);
+    assert_eq!(run("epyc-node"), [""; 0]);
+}
+
+#[test]
 fn mistakes_in_causes_are_found_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("own.yaml");
     let causes = "causes:
   - { id: own.c, title: C, certainty: certain, explains: [own.muont], when: 'outcomes.exists(o, o.chek == \"a\")' }
   - { id: own.c, title: '{outcome}', certainty: sure, explains: [own.mount], when: 'true', subject: disc(cpu.sockets) }
+  - { id: own.d, title: D, certainty: likely, explains: [own.mount], hangs: [mount], when: 'true' }
 ";
     fs::write(&file, format!("{CHECKS}{causes}")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_punchlist")).arg("lint").arg(&file).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(65), "{said}");
-    for expected in
-        ["no check is called `own.muont`", "did you mean `own.mount`?", "chek", "did you mean `check`?", "sure"]
-    {
+    for expected in [
+        "no check is called `own.muont`",
+        "did you mean `own.mount`?",
+        "chek",
+        "did you mean `check`?",
+        "sure",
+        "no probe is called `mount`",
+        "did you mean `mounts`?",
+    ] {
         assert!(said.contains(expected), "`{expected}` is missing in:\n{said}");
     }
 }

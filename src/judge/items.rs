@@ -273,16 +273,16 @@ fn from_outcomes(numbers: &[usize], outcomes: &[Outcome], observations: &Observa
 }
 
 /// What the check's expression says of why it failed. Where the check says itself what it found, that a loop met what it
-/// looks for (`for kernel_log.events[0]: …`), and what a loop inside the expression counted (`….filter(s, …).size() is 1`),
-/// adds nothing for a person; the outcome keeps it.
+/// looks for (`for kernel_log.events[0]: …`), and what was computed inside the expression (`….filter(s, …).size() is 1`,
+/// `x * 10 is 50`), adds nothing for a person; the outcome keeps it.
 fn seen(outcome: &Outcome) -> Vec<String> {
-    let is_loop = |line: &str| line.starts_with("for ") || LOOPS.iter().any(|call| line.contains(call));
-    let adds = |line: &&String| !is_loop(line) || outcome.message.contains(line.as_str());
+    let is_formula = |line: &str| line.starts_with("for ") || FORMULAS.iter().any(|part| line.contains(part));
+    let adds = |line: &&String| !is_formula(line) || outcome.message.contains(line.as_str());
     outcome.because.iter().filter(adds).cloned().collect()
 }
 
-/// What loops over a list inside an expression.
-const LOOPS: &[&str] = &[".filter(", ".exists(", ".map(", ".all("];
+/// What loops over a list or computes inside an expression.
+const FORMULAS: &[&str] = &[".filter(", ".exists(", ".map(", ".all(", " * ", "double("];
 
 /// Whether an absence with this detail comes of what another detail tells: it is the same, or was put inside another
 /// sentence (`params.x is not set, and its default is timeout: …`).

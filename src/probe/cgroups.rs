@@ -187,6 +187,33 @@ mod tests {
     }
 
     #[test]
+    fn services_that_were_refused_a_task_are_listed() {
+        let slice = "sys/fs/cgroup/system.slice";
+        let (_dir, source) = tree_of(
+            &[
+                ("proc/self/mountinfo", SECOND),
+                (&format!("{slice}/a.service/pids.events"), "max 12\n"),
+                (&format!("{slice}/a.service/pids.current"), "99\n"),
+                (&format!("{slice}/a.service/pids.max"), "100\n"),
+                (&format!("{slice}/b.service/pids.events"), "max 3\n"),
+                (&format!("{slice}/b.service/pids.max"), "max\n"),
+                (&format!("{slice}/c.service/pids.events"), "max 0\n"),
+                (&format!("{slice}/d.service/pids.events"), "garbage\n"),
+                (&format!("{slice}/e.mount/pids.events"), "max 4\n"),
+            ],
+            Recorded::default(),
+        );
+        let refused = observe(&source).unwrap().refused.0.unwrap();
+        assert_eq!(
+            refused.iter().map(|one| (one.service.as_str(), one.times)).collect::<Vec<_>>(),
+            [("a.service", 12), ("b.service", 3)]
+        );
+        assert_eq!((refused[0].tasks.value(), refused[0].tasks_max.value()), (Some(&99), Some(&100)));
+        let absent = [&refused[1].tasks.0, &refused[1].tasks_max.0].map(|fact| fact.as_ref().unwrap_err().reason);
+        assert_eq!(absent, [Reason::NotPresent, Reason::NotPresent]);
+    }
+
+    #[test]
     fn versions_are_told_apart() {
         let second = of(SECOND).unwrap();
         assert_eq!((second.version, second.devices), (Version::V2, Devices::Bpf));

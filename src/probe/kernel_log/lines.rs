@@ -446,6 +446,36 @@ mod tests {
     }
 
     #[test]
+    fn what_ran_in_the_kernel_is_told_where_a_stack_follows() {
+        let log = read(
+            "[ 50.0] watchdog: BUG: soft lockup - CPU#6 stuck for 26s! [ksoftirqd/6:47]\n\
+             [ 50.1] CPU: 6 PID: 47 Comm: ksoftirqd/6 Tainted: G        W\n\
+             [ 50.2] RIP: 0010:example_poll+0x9c/0x4d0 [example_net]\n\
+             [ 78.0] watchdog: BUG: soft lockup - CPU#6 stuck for 54s! [ksoftirqd/6:47]\n\
+             [ 78.2] RIP: 0010:example_poll+0xa4/0x4d0 [example_net]\n\
+             [ 90.0] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [job:99]\n\
+             [ 90.2] RIP: 0010:example_wait_for_others+0x1/0x4d0\n\
+             [ 300.0] BUG: kernel NULL pointer dereference, address: 0000000000000008\n\
+             [ 300.1] RIP: 0010:example_lookup+0x1e/0x90 [example_fs]\n",
+        );
+        let told: Vec<_> = log
+            .events
+            .iter()
+            .map(|event| {
+                (event.function.value().map(String::as_str), event.module.value().map(String::as_str), event.count)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (Some("example_poll"), Some("example_net"), 2),
+                (Some("example_wait_for_others"), None, 1),
+                (Some("example_lookup"), Some("example_fs"), 1)
+            ]
+        );
+    }
+
+    #[test]
     fn a_long_text_is_cut_at_a_word() {
         assert_eq!(clipped(&"word ".repeat(60)), "word ".repeat(60));
         let cut = clipped(&"word ".repeat(90));
