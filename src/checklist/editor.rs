@@ -172,7 +172,7 @@ fn property(of: &str, key: &str) -> Json {
         ("cause", "certainty") => words::<Certainty>("How sure the rule is.", None),
         ("cause", "explains") => texts("Ids of the checks whose outcomes it explains; * stands for any text."),
         ("cause", "hangs") => {
-            texts("Probes of which it explains that they hang or crash, with all that could not be told for that.")
+            texts("Probes of which it explains that they hang, with all that could not be told for that.")
         }
         ("cause", "anywhere") => json!({
             "type": "boolean", "default": false,

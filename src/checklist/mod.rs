@@ -286,7 +286,7 @@ pub struct Cause {
     /// Ids of the checks whose outcomes it explains; `*` stands for any text. With `[KEY]` after it, only those of the
     /// subject that KEY names: `services.failed[munge.service]`.
     pub explains: Vec<Placed<()>>,
-    /// Probes of which it explains that they hang or crash, with all that could not be told for that.
+    /// Probes of which it explains that they hang, with all that could not be told for that.
     pub hangs: Vec<Placed<()>>,
     /// Whether it explains outcomes of other subjects too.
     pub anywhere: bool,

@@ -89,9 +89,11 @@ pub fn items(
             _ => items.push(of_many(alike)),
         }
     }
-    let is_explained =
-        |hang: &Item| !hang.explains.is_empty() && hang.explains.iter().all(|number| explained.contains(number));
-    items.extend(hangs.into_iter().map(|(_, hang)| hang).filter(|hang| !is_explained(hang)));
+    let is_explained = |(probe, hang): &(String, Item)| {
+        let is_named = || holding.iter().any(|one| one.cause.hangs.iter().any(|hanging| hanging.text == *probe));
+        hang.explains.iter().all(|number| explained.contains(number)) && (!hang.explains.is_empty() || is_named())
+    };
+    items.extend(hangs.into_iter().filter(|hang| !is_explained(hang)).map(|(_, hang)| hang));
     let alone = outcomes.iter().enumerate().filter(|(number, outcome)| {
         !explained.contains(number) && outcome.status != Status::Unknown && severity(outcome).is_some()
     });
@@ -215,7 +217,8 @@ fn messages(numbers: &[usize], outcomes: &[Outcome], most: usize) -> Vec<String>
     }
     let line = |(message, keys): (&str, Vec<&str>)| match keys.len() {
         0 => message.to_string(),
-        _ => format!("{}: {message}", keys.join(", ")),
+        named @ ..=MOST_SEEN => format!("{}: {message}", keys[..named].join(", ")),
+        many => format!("{} and {} more: {message}", keys[..MOST_SEEN - 1].join(", "), many - MOST_SEEN + 1),
     };
     let mut messages: Vec<String> = said.into_iter().map(line).collect();
     if messages.len() > most {
@@ -226,10 +229,13 @@ fn messages(numbers: &[usize], outcomes: &[Outcome], most: usize) -> Vec<String>
     messages
 }
 
-/// Hangs and crashes, each with the probe that met it, where that is known, and with what could not be told because of
-/// it.
+/// Hangs and crashes with what could not be told because of them; hangs with the probe that met them, where that is
+/// known.
 fn hangs(outcomes: &[Outcome], observations: &Observations) -> Vec<(String, Item)> {
-    let with_probe = |incident: &Incident| Some((incident.probe.clone(), from_incident(incident, outcomes)?));
+    let with_probe = |incident: &Incident| {
+        let probe = Some(&incident.probe).filter(|_| incident.timed_out).cloned().unwrap_or_default();
+        Some((probe, from_incident(incident, outcomes)?))
+    };
     let mut items: Vec<(String, Item)> = observations.incidents.iter().filter_map(with_probe).collect();
     // Other time-outs are findings as well: a command that did not end, what hung when a machine was recorded.
     for outcome in outcomes.iter().filter(|outcome| outcome.status == Status::Unknown && outcome.waived.is_none()) {

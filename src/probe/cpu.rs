@@ -141,6 +141,8 @@ struct Load {
     five: Fact<f64>,
     /// Over fifteen minutes.
     fifteen: Fact<f64>,
+    /// How many run or are ready to run just now, without those that wait in the kernel (fourth field of the same file).
+    running: Fact<u64>,
 }
 
 /// How often CPUs were slowed down because they were too hot, since boot, summed over all CPUs
@@ -475,7 +477,11 @@ fn load(source: &Source) -> Load {
             word.ok_or_else(|| Absent::failed(format!("/proc/loadavg: \"{}\"", clipped(&line))))
         }))
     };
-    Load { one: nth(0), five: nth(1), fifteen: nth(2) }
+    let running = line.clone().and_then(|line| {
+        let word = line.split_whitespace().nth(3).and_then(|word| word.split_once('/')?.0.parse().ok());
+        word.ok_or_else(|| Absent::failed(format!("/proc/loadavg: \"{}\"", clipped(&line))))
+    });
+    Load { one: nth(0), five: nth(1), fifteen: nth(2), running: running.into() }
 }
 
 fn vulnerabilities(source: &Source) -> Result<BTreeMap<String, Fact<String>>, Absent> {

@@ -37,12 +37,12 @@ const SHOW_CAP: usize = 4 << 20;
 
 /// What the services in trouble wrote themselves, without what systemd says of them; their names follow, and any of them
 /// counts (journalctl(1)).
-const JOURNAL: [&str; 7] = ["journalctl", "-b", "-n", "300", "-o", "json", "--no-pager"];
+const JOURNAL: [&str; 7] = ["journalctl", "-b", "-n", "1000", "-o", "json", "--no-pager"];
 /// With [`SHOW_TIMEOUT`] less than the probe's own deadline.
 const JOURNAL_TIMEOUT: Duration = Duration::from_millis(1500);
 const JOURNAL_CAP: usize = 4 << 20;
 /// Of how many services in trouble the journal is asked.
-const MOST_IN_TROUBLE: usize = 8;
+const MOST_IN_TROUBLE: usize = 16;
 /// How much of a line is kept, in characters.
 const LONGEST_LINE: usize = 200;
 /// How many lines of a service are kept.
@@ -133,9 +133,10 @@ fn observe(source: &Source, progress: &dyn Progress) -> Result<Vec<Service>, Abs
         let told = last_errors(source, &names, progress);
         for service in &mut in_trouble {
             service.last_errors = Fact(match &told {
-                Ok(told) => {
-                    told.get(&service.name).cloned().ok_or_else(|| Absent::not_present("the journal has no line of it"))
-                }
+                Ok(told) => told
+                    .get(&service.name)
+                    .cloned()
+                    .ok_or_else(|| Absent::not_present("no line of it is among the last of the journal")),
                 Err(absent) => Err(Absent::not_present(format!("the journal could not be read: {}", absent.detail))),
             });
         }
@@ -365,7 +366,7 @@ MainPID=42
             [r#""reading the key""#, r#""key: Permission denied""#, r#""bye""#, "[1,2]", r#""""#].map(line).concat();
         assert_eq!(last_errors(0, &lines, ""), Ok(vec!["key: Permission denied".to_string()]));
         assert_eq!(last_errors(0, &line(r#""bye""#), ""), Ok(vec!["bye".to_string()]));
-        assert_eq!(last_errors(0, "no JSON\n", ""), Err("the journal has no line of it".to_string()));
+        assert_eq!(last_errors(0, "no JSON\n", ""), Err("no line of it is among the last of the journal".to_string()));
         let twice = [r#""E1 no key 17""#, r#""E1 gone: error 5""#, r#""E2 no key 18""#, r#""E2 gone: error 6""#]
             .map(line)
             .concat();

@@ -1,8 +1,9 @@
 //! The form in which a report is kept.
 //!
 //! It holds what a report holds, and says once what is said of many: outcomes of one check that passed, or that nobody
-//! could tell for the same reason, are one entry with several subjects, and those of one checklist that do not apply for the same reason are one entry with several
-//! checks. A node with eight GPUs has a thousand outcomes, and nine in ten of them say that all is well.
+//! could tell for the same reason, are one entry with several subjects, and those of one checklist that do not apply for
+//! the same reason are one entry with several checks. A node with eight GPUs has a thousand outcomes, and nine in ten of
+//! them say that all is well.
 //!
 //! Compatibility: `version` is raised when a field changes its meaning or goes away, and every version up to the
 //! program's own is read. Fields may be added without raising it, so a reader passes over what it does not know.

@@ -160,7 +160,7 @@ pub(super) fn explains(item: &Item, report: &Report) -> String {
     }
     if names.len() > MOST {
         let more = names.split_off(MOST - 1).len();
-        names.push(format!("and those of {more} checks more"));
+        names.push(format!("and {more} other checks"));
     }
     format!("{}: {}", counted(item.explains.len(), "outcome", "outcomes"), names.join(", "))
 }
