@@ -260,3 +260,12 @@ fn files_that_cannot_be_read_are_named() {
         assert!(said(&output).contains(&path.display().to_string()));
     }
 }
+
+#[test]
+fn the_checklist_that_the_readme_shows_has_no_mistakes() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let start = readme.find("checklist: site\n").unwrap();
+    let output = lint(&readme[start..start + readme[start..].find("\n```").unwrap()]);
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && found.contains("3 checks and 1 cause"), "{found}{}", said(&output));
+}
