@@ -227,8 +227,8 @@ pub struct Loop {
     pub name: Placed<()>,
     /// The list.
     pub list: Placed<Expression>,
-    /// What its elements are as subjects: their kind, and the field that names one. Set when
-    /// the list first has elements; `None` inside where the schema does not say.
+    /// What its elements are as subjects: their kind, and the field that names one. Set when the list first has
+    /// elements; `None` inside where the schema does not say.
     pub subject: OnceLock<Option<(String, String)>>,
 }
 
@@ -328,6 +328,11 @@ pub struct Checklist {
 }
 
 impl Cause {
+    /// Whether it explains that a probe hangs.
+    pub fn explains_hangs_of(&self, probe: &str) -> bool {
+        self.hangs.iter().any(|hanging| hanging.text == probe)
+    }
+
     /// Whether it may explain the outcome of this check for the subject with this key.
     pub fn may_explain(&self, check: &str, key: Option<&str>) -> bool {
         self.explains.iter().any(|pattern| site::is_like_outcome(&pattern.text, check, key))

@@ -1,10 +1,9 @@
 //! Outcomes to the punch list.
 
 use super::causes::{Holding, causes, severity};
-use super::{Outcome, Status};
+use super::{Outcome, Status, rendered};
 use crate::checklist::scope::Subject;
-use crate::checklist::{Certainty, Checklists, Placed, Who};
-use crate::expression::Text;
+use crate::checklist::{Certainty, Checklists, Who};
 use crate::fact::{Absent, Incident, Observations, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,7 +63,7 @@ pub fn items(
     // the probe, and where it explains a part of what one thing's hang did.
     for one in &mut holding {
         for (probe, hang) in &hangs {
-            let says_so = one.cause.hangs.iter().any(|hanging| hanging.text == *probe);
+            let says_so = one.cause.explains_hangs_of(probe);
             let of_one_thing = hang.subject.key.is_some();
             if says_so || (of_one_thing && hang.explains.iter().any(|number| one.explains.contains(number))) {
                 one.explains.extend(&hang.explains);
@@ -90,7 +89,7 @@ pub fn items(
         }
     }
     let is_explained = |(probe, hang): &(String, Item)| {
-        let is_named = || holding.iter().any(|one| one.cause.hangs.iter().any(|hanging| hanging.text == *probe));
+        let is_named = || holding.iter().any(|one| one.cause.explains_hangs_of(probe));
         hang.explains.iter().all(|number| explained.contains(number)) && (!hang.explains.is_empty() || is_named())
     };
     items.extend(hangs.into_iter().filter(|hang| !is_explained(hang)).map(|(_, hang)| hang));
@@ -139,11 +138,7 @@ fn from_cause(holding: &Holding, outcomes: &[Outcome], observations: &Observatio
         let of = |other: usize| !detail(other).is_empty() && detail(other) != detail(number);
         told.iter().any(|other| of(*other) && comes_of(detail(number), detail(*other)))
     };
-    // A text that comes out empty has nothing to say on this node.
-    let rendered = |texts: &[Placed<Text>]| -> Vec<String> {
-        texts.iter().map(|text| text.value.render(scope)).filter(|line| !line.is_empty()).collect()
-    };
-    let mut seen = rendered(&cause.seen);
+    let mut seen = rendered(&cause.seen, scope);
     let said = |number: usize| seen.iter().any(|line| says_again(&outcomes[number].message, line));
     let shown: Vec<usize> = told.iter().copied().filter(|number| !repeats(*number) && !said(*number)).collect();
     seen.extend(messages(&shown, outcomes, MOST_SEEN.saturating_sub(seen.len()).max(1)));
@@ -160,7 +155,7 @@ fn from_cause(holding: &Holding, outcomes: &[Outcome], observations: &Observatio
         cause: Some(cause.id.text.clone()),
         check: None,
         why: cause.why.as_ref().map(|why| why.value.render(scope)),
-        next: rendered(&cause.next),
+        next: rendered(&cause.next, scope),
         who: cause.who,
         refs: cause.refs.clone(),
     }

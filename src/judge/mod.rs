@@ -8,8 +8,8 @@ pub use items::{Item, items};
 pub use waivers::{WaiverUsed, waive};
 
 use crate::checklist::scope::{self, Instance, Standing, Subject};
-use crate::checklist::{Check, Checklist, Checklists, Severity, Who};
-use crate::expression::{Reading, Scope};
+use crate::checklist::{Check, Checklist, Checklists, Placed, Severity, Who};
+use crate::expression::{Reading, Scope, Text};
 use crate::fact::{Absent, Observations, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -328,6 +328,11 @@ fn absent_outcome(outcome: Outcome, absent: Absent) -> Outcome {
     Outcome { status, message: absent.to_string(), reason: Some(absent), ..outcome }
 }
 
+/// Texts as they read on this node. One that comes out empty has nothing to say there.
+fn rendered(texts: &[Placed<Text>], scope: &Scope) -> Vec<String> {
+    texts.iter().map(|text| text.value.render(scope)).filter(|line| !line.is_empty()).collect()
+}
+
 fn found(outcome: Outcome, check: &Check, severity: Severity, readings: Vec<Reading>, scope: &Scope) -> Outcome {
     let because: Vec<String> = readings.iter().map(|reading| reading.sentence.clone()).collect();
     let message = match &check.found {
@@ -340,7 +345,7 @@ fn found(outcome: Outcome, check: &Check, severity: Severity, readings: Vec<Read
         because,
         values: readings.into_iter().flat_map(|reading| reading.values).collect(),
         why: check.why.as_ref().map(|why| why.value.render(scope)),
-        next: check.next.iter().map(|next| next.value.render(scope)).filter(|step| !step.is_empty()).collect(),
+        next: rendered(&check.next, scope),
         who: check.who,
         refs: check.refs.clone(),
         ..outcome

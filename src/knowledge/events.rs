@@ -445,8 +445,8 @@ impl<'a> Reader<'a> {
             *self = Reader { lines, ..Reader::choosing(choice) };
         }
         self.clear(None, &[], None, parts, STARTED_AGAIN, None);
-        self.open.retain(|open| open.host.as_deref().map(str::as_bytes) != parts.host);
-        self.loading.retain(|loading| loading.host.as_deref().map(str::as_bytes) != parts.host);
+        self.open.retain(|open| !is_host(&open.host, parts.host));
+        self.loading.retain(|loading| !is_host(&loading.host, parts.host));
         self.driver_loaded = None;
         self.booted = Some((parts.prefix.to_vec(), number));
     }
@@ -457,7 +457,7 @@ impl<'a> Reader<'a> {
             Verdict::Clears { ends, of, device, why } => {
                 let mut before = None;
                 if ends.contains(&EventClass::Xid) && device.is_none() {
-                    let is_here = |loading: &Loading| loading.host.as_deref().map(str::as_bytes) == parts.host;
+                    let is_here = |loading: &Loading| is_host(&loading.host, parts.host);
                     let begun = self.loading.iter().position(is_here).map(|place| self.loading.remove(place));
                     before = begun.as_ref().map(|loading| loading.number);
                     self.driver_loaded = Some(begun.map_or_else(|| parts.prefix.to_vec(), |loading| loading.prefix));
@@ -549,7 +549,7 @@ impl<'a> Reader<'a> {
 
     /// The open report that a line belongs to.
     fn part_of(&self, group: &str, reading: &Reading, parts: &lines::Parts, number: u64) -> Option<usize> {
-        let is_here = |open: &&Open| open.group == group && open.host.as_deref().map(str::as_bytes) == parts.host;
+        let is_here = |open: &&Open| open.group == group && is_host(&open.host, parts.host);
         let open = self.open.iter().find(is_here)?;
         let event = self.events.get(open.event)?;
         let lines = if group == "oom" { NEAR_LINES_OOM } else { NEAR_LINES };
@@ -838,7 +838,12 @@ fn event_of(reading: &Reading, line: &[u8], parts: &lines::Parts, number: u64) -
 }
 
 fn is_of(event: &Event, host: Option<&[u8]>) -> bool {
-    event.host.as_deref().map(str::as_bytes) == host
+    is_host(&event.host, host)
+}
+
+/// Whether a machine is the one that a line names.
+fn is_host(known: &Option<String>, named: Option<&[u8]>) -> bool {
+    known.as_deref().map(str::as_bytes) == named
 }
 
 /// When a line was written, as its prefix says it.

@@ -102,7 +102,6 @@ struct Service {
 impl Service {
     /// Whether it failed, or systemd waits to start it once more.
     fn is_in_trouble(&self) -> bool {
-        let is = |fact: &Fact<String>, word: &str| fact.value().is_some_and(|value| value == word);
         is(&self.active_state, "failed") || is(&self.sub_state, "auto-restart")
     }
 }
@@ -126,12 +125,12 @@ fn observe(source: &Source, progress: &dyn Progress) -> Result<Vec<Service>, Abs
     services.extend(installed_only(source, &services));
     services.retain(|service| !only_mentioned(service));
     services.sort_by(|a, b| a.name.cmp(&b.name));
-    let in_trouble = services.iter_mut().filter(|service| service.is_in_trouble()).take(MOST_IN_TROUBLE);
-    let mut in_trouble: Vec<&mut Service> = in_trouble.collect();
+    let in_trouble: Vec<&mut Service> =
+        services.iter_mut().filter(|service| service.is_in_trouble()).take(MOST_IN_TROUBLE).collect();
     if !in_trouble.is_empty() {
         let names: Vec<&str> = in_trouble.iter().map(|service| service.name.as_str()).collect();
         let told = last_errors(source, &names, progress);
-        for service in &mut in_trouble {
+        for service in in_trouble {
             service.last_errors = Fact(match &told {
                 Ok(told) => told
                     .get(&service.name)
@@ -191,8 +190,11 @@ fn last_errors(
     Ok(told)
 }
 
+fn is(fact: &Fact<String>, word: &str) -> bool {
+    fact.value().is_some_and(|value| value == word)
+}
+
 fn only_mentioned(service: &Service) -> bool {
-    let is = |fact: &Fact<String>, word: &str| fact.value().is_some_and(|value| value == word);
     is(&service.load_state, "not-found") && is(&service.active_state, "inactive")
 }
 
